@@ -1,0 +1,167 @@
+//! The way from a shim, or a container's init, to the daemon: a socket pair whose
+//! messages are whole (`SOCK_SEQPACKET`, unix(7)), one JSON text each.
+//!
+//! ```text
+//!   shim, init                               daemon
+//!     {"event": …}          ────────────►    into the operation's recording
+//!     {"ask": …}            ────────────►    to the operation's gate
+//!                           ◄────────────    "g" go on, "a" abort
+//! ```
+//!
+//! A shim outlives the daemon: an event that nobody takes (a full or broken
+//! channel) is counted, and never holds the container up. The count goes out
+//! with the next event that gets through.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use serde::{Deserialize, Serialize};
+
+use crate::event::Event;
+use crate::gate::Aborted;
+use crate::tracer::Sink;
+
+/// A message is at most this long, in bytes; a longer one is dropped and counted.
+pub const MESSAGE_LIMIT: usize = 128 * 1024;
+
+/// What goes from the acting process to the daemon.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Message {
+    /// Something happened.
+    Event(Box<Event>),
+    /// Something is about to happen, if the gate lets it: the sender waits for an answer.
+    Ask(Box<Event>),
+    /// So many events were lost before this.
+    Dropped(u64),
+}
+
+/// One end of a trace channel.
+#[derive(Debug)]
+pub struct Channel {
+    socket: OwnedFd,
+    dropped: AtomicU64,
+}
+
+impl Channel {
+    /// Both ends of a new channel, closed on exec.
+    ///
+    /// # Errors
+    ///
+    /// socketpair(2)'s.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        Ok((Self::from_fd(near), Self::from_fd(far)))
+    }
+
+    /// The end that a descriptor is, inherited from the parent process.
+    #[must_use]
+    pub fn from_fd(socket: OwnedFd) -> Self {
+        Self { socket, dropped: AtomicU64::new(0) }
+    }
+
+    /// Gives the descriptor up, for handing it to a child or another message.
+    #[must_use]
+    pub fn into_fd(self) -> OwnedFd {
+        self.socket
+    }
+
+    /// Takes the next message; waits for one. `None` once the other end is closed.
+    ///
+    /// # Errors
+    ///
+    /// recv(2)'s, and `InvalidData` for a message that is no message.
+    pub fn receive(&self) -> io::Result<Option<Message>> {
+        let mut buffer = vec![0_u8; MESSAGE_LIMIT];
+        self.receive_with(&mut buffer, RecvFlags::empty())
+    }
+
+    /// As [`Channel::receive`], without waiting: `WouldBlock` if there is none.
+    /// `buffer` is scratch space of [`MESSAGE_LIMIT`] bytes, kept by the caller.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::receive`].
+    pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Option<Message>> {
+        self.receive_with(buffer, RecvFlags::DONTWAIT)
+    }
+
+    fn receive_with(&self, buffer: &mut [u8], flags: RecvFlags) -> io::Result<Option<Message>> {
+        let length = loop {
+            match recv(&self.socket, &mut *buffer, flags) {
+                Ok((length, _)) => break length,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if length == 0 {
+            return Ok(None);
+        }
+        let message = buffer.get(..length).ok_or(io::ErrorKind::InvalidData)?;
+        serde_json::from_slice(message)
+            .map(Some)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    /// Answers an [`Message::Ask`].
+    ///
+    /// # Errors
+    ///
+    /// send(2)'s.
+    pub fn answer(&self, verdict: Result<(), Aborted>) -> io::Result<()> {
+        let word = if verdict.is_ok() { b"g" } else { b"a" };
+        send(&self.socket, word, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// Asks the daemon's gate, and waits. Without a daemon nobody steps through.
+    pub(crate) fn ask(&self, event: &Event) -> Result<(), Aborted> {
+        let Ok(text) = serde_json::to_vec(&Message::Ask(Box::new(event.clone()))) else { return Ok(()) };
+        if send(&self.socket, &text, SendFlags::NOSIGNAL).is_err() {
+            return Ok(());
+        }
+        let mut word = [0_u8; 1];
+        loop {
+            match recv(&self.socket, &mut word, RecvFlags::empty()) {
+                Ok((1, _)) if word == *b"a" => return Err(Aborted),
+                Err(rustix::io::Errno::INTR) => {}
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        let lost = self.dropped.swap(0, Ordering::Relaxed);
+        if lost > 0 && !self.try_send(&Message::Dropped(lost)) {
+            self.dropped.fetch_add(lost, Ordering::Relaxed);
+        }
+        if !self.try_send(&Message::Event(Box::new(event))) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn try_send(&self, message: &Message) -> bool {
+        let Ok(text) = serde_json::to_vec(message) else { return false };
+        text.len() <= MESSAGE_LIMIT
+            && send(&self.socket, &text, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok()
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Sends events through a channel.
+#[derive(Debug)]
+pub struct ChannelSink(pub std::sync::Arc<Channel>);
+
+impl Sink for ChannelSink {
+    fn record(&self, event: Event) {
+        self.0.tell(event);
+    }
+}

@@ -1,0 +1,62 @@
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+
+use glassdock_trace::gate::Hold;
+use glassdock_trace::tracer::Origin;
+use glassdock_trace::{Actor, Event, Header, OpId, Recorder, Sink, Trace};
+
+use crate::support::signal;
+
+fn trace(recording: Arc<dyn Sink>, op: &OpId) -> Trace {
+    Trace::root(op.clone(), Actor::Daemon, Origin::now(), recording, Hold::Never)
+}
+
+#[test]
+fn a_file_has_a_header_and_an_event_a_line_numbered_without_gaps() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recorder = Recorder::new(folder.path().join("traces"), "0.1.0", BTreeMap::new()).expect("a recorder");
+    let op = OpId::new();
+    for round in 0..2 {
+        // The second round is the daemon, started again.
+        let recording = recorder.open(&op);
+        let trace = trace(recording, &op);
+        trace.point(signal(round));
+        trace.point(signal(round));
+    }
+    let text = fs::read_to_string(recorder.path(&op)).expect("the file is there");
+    let mut lines = text.lines();
+    let header: Header = serde_json::from_str(lines.next().expect("a header")).expect("a header");
+    assert_eq!(header.op, op.as_str());
+    let events: Vec<Event> = lines.map(|line| serde_json::from_str(line).expect("an event")).collect();
+    assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(recorder.list().expect("a list"), [op]);
+}
+
+#[test]
+fn an_operation_without_events_leaves_no_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recorder = Recorder::new(folder.path(), "0.1.0", BTreeMap::new()).expect("a recorder");
+    recorder.open(&OpId::new()).close();
+    assert!(recorder.list().expect("a list").is_empty());
+}
+
+#[test]
+fn ids_from_outside_can_not_name_other_files() {
+    for text in ["", "../x", "a/b", "a.b", &"a".repeat(65)] {
+        assert!(OpId::parse(text).is_none(), "{text:?}");
+    }
+    let op = OpId::new();
+    assert_eq!(OpId::parse(op.as_str()), Some(op));
+}
+
+#[test]
+fn a_disk_that_refuses_is_counted_and_holds_nothing_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recorder = Recorder::new(folder.path().join("t"), "0.1.0", BTreeMap::new()).expect("a recorder");
+    fs::remove_dir_all(folder.path().join("t")).expect("the folder goes");
+    let op = OpId::new();
+    let recording = recorder.open(&op);
+    trace(recording.clone(), &op).point(signal(1));
+    assert_eq!(recording.dropped(), 1);
+}
