@@ -1,0 +1,607 @@
+//! One control group: a directory in each tree.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use glassdock_trace::{Body, Evidence, Trace};
+use rustix::fs::{CWD, Mode, OFlags};
+
+use super::device_filter;
+use super::hierarchy::{Hierarchy, hierarchy};
+use super::limits::Limits;
+use super::oom::OomWatch;
+use super::settings::{self, Setting};
+use super::stats::Stats;
+use crate::process::{Process, Signal};
+use crate::{Error, Result, Warning, files};
+
+/// How long a removal waits for processes that are just ending.
+const REMOVE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a freeze may take.
+const FREEZE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often the processes of a group are told to end, while they make new ones.
+const KILL_ROUNDS: u32 = 100;
+
+/// A control group that the engine made. Dropping it leaves the group alone: it belongs to the
+/// container, and [`Cgroup::remove`] ends it.
+#[derive(Debug)]
+pub struct Cgroup {
+    /// Its path below the trees' roots, `glassdock/4f2e…`.
+    name: String,
+    hierarchy: Hierarchy,
+    /// The v2 directory, for births in it.
+    directory: Option<OwnedFd>,
+}
+
+impl Cgroup {
+    /// Makes a group with its limits. `name` is its path below the trees' roots, `glassdock/ID`. Limits that this
+    /// machine can't enforce become warnings. One that is there already (from a crash) is taken over.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a name that is no relative path; those of mkdir(2), and of write(2) for a value that the
+    /// kernel refuses. Nothing is left behind then.
+    pub fn create(trace: &Trace, name: &str, limits: &Limits) -> Result<(Self, Vec<Warning>)> {
+        Self::create_in(hierarchy(), trace, name, limits)
+    }
+
+    fn create_in(
+        hierarchy: Hierarchy,
+        trace: &Trace,
+        name: &str,
+        limits: &Limits,
+    ) -> Result<(Self, Vec<Warning>)> {
+        check_name(name)?;
+        let mut group = Self { name: name.to_owned(), hierarchy, directory: None };
+        let body = Body::CgroupCreate {
+            path: name.to_owned(),
+            version: group.hierarchy.version(),
+            controllers: group.hierarchy.controllers(),
+        };
+        if let Hierarchy::None(reason) = &group.hierarchy {
+            trace.skip(body, reason.clone());
+            let warnings = group.apply(trace, limits)?;
+            return Ok((group, warnings));
+        }
+        let warnings = trace.step(body, |span| {
+            let made = group.make().and_then(|()| group.apply(span.trace(), limits));
+            if made.is_err() {
+                // The first error is the one to tell; what can't be removed now is taken over next time.
+                let _ = group.remove_directories(Duration::ZERO);
+            }
+            made
+        })?;
+        Ok((group, warnings))
+    }
+
+    /// A group that was made before, perhaps by another process.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if it is gone.
+    pub fn open(name: &str) -> Result<Self> {
+        check_name(name)?;
+        let mut group = Self { name: name.to_owned(), hierarchy: hierarchy(), directory: None };
+        if let Some(folder) = group.folders().first() {
+            fs::metadata(folder).map_err(|error| Error::call("stat", folder.display().to_string(), error))?;
+        }
+        group.open_directory()?;
+        Ok(group)
+    }
+
+    /// Its path below the trees' roots.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How the machine has it.
+    #[must_use]
+    pub fn hierarchy(&self) -> &Hierarchy {
+        &self.hierarchy
+    }
+
+    /// The directory that a child can be born in ([`crate::process::Child::cgroup`]); only with v2. With v1
+    /// the child [enters](Cgroup::enter) it.
+    #[must_use]
+    pub fn birthplace(&self) -> Option<BorrowedFd<'_>> {
+        self.directory.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Puts this process, which must have one thread, under the group. With v1 that is much cheaper than
+    /// [`Cgroup::attach`] from outside: a thread that moves itself needs no lock on all others.
+    ///
+    /// # Errors
+    ///
+    /// Those of write(2).
+    pub fn enter(&self, trace: &Trace) -> Result<()> {
+        let file = if self.hierarchy.version() == 1 { "tasks" } else { "cgroup.procs" };
+        self.put(trace, file, "0", files::host_pid())
+    }
+
+    /// Puts a process under the group, in every tree. With v1 that can take 10 ms: the kernel waits until no process
+    /// of the machine is in the middle of fork(2) or exit(2). A process that was born in the group needs none of it.
+    ///
+    /// # Errors
+    ///
+    /// `ESRCH` if the process is gone.
+    pub fn attach(&self, trace: &Trace, pid: u32) -> Result<()> {
+        self.put(trace, "cgroup.procs", &pid.to_string(), pid)
+    }
+
+    fn put(&self, trace: &Trace, file: &str, value: &str, pid: u32) -> Result<()> {
+        let body = Body::CgroupAttach { path: self.name.clone(), pid };
+        if let Hierarchy::None(reason) = &self.hierarchy {
+            trace.skip(body, reason.clone());
+            return Ok(());
+        }
+        trace.step(body, |span| {
+            for folder in self.folders() {
+                write(&folder.join(file), value)?;
+            }
+            span.evidence(|| {
+                let source = format!("/proc/{pid}/cgroup");
+                let lines = fs::read_to_string(&source).unwrap_or_default();
+                Evidence::new(source, lines.lines().map(str::to_owned))
+            });
+            Ok(())
+        })
+    }
+
+    /// Changes limits; those that are `None` stay. Rules for devices can't be changed with v2.
+    ///
+    /// # Errors
+    ///
+    /// Those of write(2) for a value that the kernel refuses.
+    pub fn update(&self, trace: &Trace, limits: &Limits) -> Result<Vec<Warning>> {
+        self.apply(trace, limits)
+    }
+
+    /// Stops all its processes where they stand, and waits until they do.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Unsupported`] without a freezer; `ETIMEDOUT` if a process does not stop within five seconds.
+    pub fn freeze(&self, trace: &Trace) -> Result<()> {
+        self.set_frozen(trace, true)
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cgroup::freeze`].
+    pub fn thaw(&self, trace: &Trace) -> Result<()> {
+        self.set_frozen(trace, false)
+    }
+
+    fn set_frozen(&self, trace: &Trace, frozen: bool) -> Result<()> {
+        let version = self.hierarchy.version();
+        let (folder, file, value) = match (version, frozen) {
+            (2, true) => (self.folder("unified"), "cgroup.freeze", "1"),
+            (2, false) => (self.folder("unified"), "cgroup.freeze", "0"),
+            (_, true) => (self.folder("freezer"), "freezer.state", "FROZEN"),
+            (_, false) => (self.folder("freezer"), "freezer.state", "THAWED"),
+        };
+        let Some(folder) = folder else {
+            return Err(Error::Unsupported {
+                what: "pausing a container",
+                reason: "this machine has no freezer among its control groups".to_owned(),
+            });
+        };
+        let path = folder.join(file);
+        let body =
+            Body::CgroupSet { path: self.name.clone(), file: file.to_owned(), value: value.to_owned() };
+        trace.step(body, |_| {
+            write(&path, value)?;
+            let patience = Instant::now() + FREEZE_PATIENCE;
+            loop {
+                let done = if version == 2 {
+                    let events = read(&folder.join("cgroup.events"))?;
+                    events.lines().any(|line| line == if frozen { "frozen 1" } else { "frozen 0" })
+                } else {
+                    read(&path)?.trim() == value
+                };
+                if done {
+                    return Ok(());
+                }
+                if Instant::now() > patience {
+                    return Err(Error::call(
+                        "write",
+                        path.display().to_string(),
+                        rustix::io::Errno::TIMEDOUT,
+                    ));
+                }
+                if version == 1 {
+                    // v1 may stop half-way when processes fork meanwhile, and goes on when asked again.
+                    write(&path, value)?;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        })
+    }
+
+    /// The processes in it and in groups below it, in this process's numbering.
+    ///
+    /// # Errors
+    ///
+    /// Those of read(2).
+    pub fn processes(&self) -> Result<Vec<u32>> {
+        let mut all = BTreeSet::new();
+        if let Some(folder) = self.folders().first() {
+            collect_processes(folder, &mut all)?;
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    /// Ends all its processes: `cgroup.kill` with v2, a signal for each with v1.
+    ///
+    /// # Errors
+    ///
+    /// Those of write(2) and pidfd_send_signal(2).
+    pub fn kill(&self, trace: &Trace) -> Result<()> {
+        if self.hierarchy.version() == 2
+            && let Some(folder) = self.folder("unified")
+            && folder.join("cgroup.kill").exists()
+        {
+            let body = Body::CgroupSet {
+                path: self.name.clone(),
+                file: "cgroup.kill".to_owned(),
+                value: "1".to_owned(),
+            };
+            return trace.step(body, |_| write(&folder.join("cgroup.kill"), "1"));
+        }
+        for _ in 0..KILL_ROUNDS {
+            let processes = self.processes()?;
+            if processes.is_empty() {
+                return Ok(());
+            }
+            for pid in processes {
+                match Process::open(pid).and_then(|process| process.signal(trace, Signal::KILL)) {
+                    Err(error) if error.errno() == Some(libc::ESRCH) => {}
+                    result => result?,
+                }
+            }
+            // A process that is stopped by the freezer takes its signal once it is thawed.
+            if self.folder("freezer").is_some() {
+                self.set_frozen(&Trace::off(), false)?;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// What it uses now.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if it is gone; a file that this kernel lacks is just 0.
+    pub fn stats(&self) -> Result<Stats> {
+        if let Some(folder) = self.folders().first() {
+            fs::metadata(folder).map_err(|error| Error::call("stat", folder.display().to_string(), error))?;
+        }
+        Ok(match self.hierarchy {
+            Hierarchy::V1(_) => Stats::v1(|controller| self.folder(controller)),
+            Hierarchy::V2 { .. } => {
+                self.folder("unified").map(|folder| Stats::v2(&folder)).unwrap_or_default()
+            }
+            Hierarchy::None(_) => Stats::default(),
+        })
+    }
+
+    /// Tells when it is out of memory; `None` where the machine can't.
+    ///
+    /// # Errors
+    ///
+    /// Those of eventfd(2), inotify(7).
+    pub fn watch_oom(&self) -> Result<Option<OomWatch>> {
+        match &self.hierarchy {
+            Hierarchy::V1(_) => self.folder("memory").map(|folder| OomWatch::v1(&folder)).transpose(),
+            Hierarchy::V2 { controllers, .. } if controllers.iter().any(|name| name == "memory") => {
+                self.folder("unified").map(|folder| OomWatch::v2(&folder)).transpose()
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Removes it, and groups that the container made below it. It must have no processes; one that is just ending is
+    /// waited for, up to two seconds. Gone already is fine.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if processes stay.
+    pub fn remove(&self, trace: &Trace) -> Result<()> {
+        let body = Body::CgroupRemove { path: self.name.clone() };
+        if let Hierarchy::None(reason) = &self.hierarchy {
+            trace.skip(body, reason.clone());
+            return Ok(());
+        }
+        trace.step(body, |_| self.remove_directories(REMOVE_PATIENCE))
+    }
+
+    fn remove_directories(&self, patience: Duration) -> Result<()> {
+        let until = Instant::now() + patience;
+        let mut first_error = Ok(());
+        for folder in self.folders() {
+            let removed = remove_tree(&folder, until);
+            if first_error.is_ok() {
+                first_error = removed;
+            }
+            // The engine's own directory goes with its last group. If another is in it, it stays.
+            let depth = Path::new(&self.name).components().count();
+            for parent in folder.ancestors().skip(1).take(depth - 1) {
+                if fs::remove_dir(parent).is_err() {
+                    break;
+                }
+            }
+        }
+        first_error
+    }
+
+    /// Its directory in every tree.
+    fn folders(&self) -> Vec<PathBuf> {
+        self.mounts().into_iter().map(|mount| mount.join(&self.name)).collect()
+    }
+
+    fn mounts(&self) -> BTreeSet<PathBuf> {
+        match &self.hierarchy {
+            Hierarchy::V2 { mount, .. } => BTreeSet::from([mount.clone()]),
+            // A tree with several controllers counts once.
+            Hierarchy::V1(trees) => trees.values().cloned().collect(),
+            Hierarchy::None(_) => BTreeSet::new(),
+        }
+    }
+
+    /// Its directory in the tree of a controller; with v2 they all are in one.
+    fn folder(&self, controller: &str) -> Option<PathBuf> {
+        match &self.hierarchy {
+            Hierarchy::V2 { mount, .. } => Some(mount.join(&self.name)),
+            Hierarchy::V1(trees) => trees.get(controller).map(|mount| mount.join(&self.name)),
+            Hierarchy::None(_) => None,
+        }
+    }
+
+    fn make(&mut self) -> Result<()> {
+        if let Hierarchy::V2 { mount, controllers } = &self.hierarchy {
+            enable_controllers(mount, &self.name, controllers)?;
+        }
+        for mount in self.mounts() {
+            make_directory(&mount, &self.name)?;
+        }
+        if let Hierarchy::V1(trees) = &self.hierarchy
+            && let Some(mount) = trees.get("cpuset")
+        {
+            inherit_cpuset(mount, &self.name)?;
+        }
+        if let Some(folder) = self.folder("unified")
+            && let Hierarchy::V2 { controllers, .. } = &mut self.hierarchy
+        {
+            // What is really there: a tree whose root is not the machine's may give less.
+            *controllers =
+                read(&folder.join("cgroup.controllers"))?.split_whitespace().map(str::to_owned).collect();
+        }
+        self.open_directory()
+    }
+
+    fn open_directory(&mut self) -> Result<()> {
+        if let Hierarchy::V2 { mount, .. } = &self.hierarchy {
+            let folder = mount.join(&self.name);
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let opened = rustix::fs::openat(CWD, &folder, flags, Mode::empty());
+            self.directory =
+                Some(opened.map_err(|error| Error::call("open", folder.display().to_string(), error))?);
+        }
+        Ok(())
+    }
+
+    fn apply(&self, trace: &Trace, limits: &Limits) -> Result<Vec<Warning>> {
+        let settings = match self.hierarchy {
+            Hierarchy::V1(_) => settings::v1(limits),
+            _ => settings::v2(limits),
+        };
+        let mut warnings = Vec::new();
+        let mut again = Vec::new();
+        for setting in settings {
+            match self.set(trace, &setting) {
+                // v1 refuses a limit of memory above the one of memory and swap, which may come next.
+                Err(error)
+                    if setting.file == "memory.limit_in_bytes" && error.errno() == Some(libc::EINVAL) =>
+                {
+                    again.push(setting);
+                }
+                result => warnings.extend(result?),
+            }
+        }
+        for setting in again {
+            warnings.extend(self.set(trace, &setting)?);
+        }
+        if let Some(directory) = self.birthplace().filter(|_| !limits.devices.is_empty()) {
+            warnings.extend(device_filter::set(trace, &self.name, directory, &limits.devices)?);
+        }
+        Ok(warnings)
+    }
+
+    /// Writes one limit. A controller or file that this machine lacks is a warning.
+    fn set(&self, trace: &Trace, setting: &Setting) -> Result<Option<Warning>> {
+        let Setting { controller, file, value } = setting;
+        let lacking = |what: &str| Ok(Some(Warning(format!("{file} is not set to {value}: {what}"))));
+        let known =
+            *controller == "unified" && self.hierarchy.version() == 2 || self.hierarchy.has(controller);
+        let Some(folder) = self.folder(controller).filter(|_| known) else {
+            return lacking("this machine has no such control group");
+        };
+        if Path::new(file).file_name() != Some(file.as_ref()) {
+            return Err(Error::Invalid {
+                what: "file of a control group",
+                value: file.clone(),
+                reason: "it is no name",
+            });
+        }
+        let path = folder.join(file);
+        if !path.exists() {
+            return lacking("this kernel has no such file");
+        }
+        let body = Body::CgroupSet { path: self.name.clone(), file: file.clone(), value: value.clone() };
+        match trace.step(body, |_| write(&path, value)) {
+            Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => {
+                lacking("this kernel does not support it")
+            }
+            result => result.map(|()| None),
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    let plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+    if plain && !name.is_empty() && !name.contains("//") {
+        return Ok(());
+    }
+    Err(Error::Invalid {
+        what: "name of a control group",
+        value: name.to_owned(),
+        reason: "it is no relative path without `.` and `..`",
+    })
+}
+
+/// Gives the controllers on to each directory on the way to the group: in v2 a group has only what
+/// its parent hands down. A controller that is refused is just not there.
+fn enable_controllers(mount: &Path, name: &str, controllers: &[String]) -> Result<()> {
+    let mut folder = mount.to_owned();
+    for part in Path::new(name).components() {
+        if folder != mount {
+            make_one(&folder)?;
+        }
+        let handed = read(&folder.join("cgroup.subtree_control"))?;
+        for controller in controllers {
+            if !handed.split_whitespace().any(|there| there == controller) {
+                // EBUSY where the tree's root has processes and is not the machine's: then the limits become warnings.
+                let _ = write(&folder.join("cgroup.subtree_control"), &format!("+{controller}"));
+            }
+        }
+        folder.push(part);
+    }
+    Ok(())
+}
+
+/// Makes the directory and those above it. Another group's removal may take those away in between.
+fn make_directory(mount: &Path, name: &str) -> Result<()> {
+    let folder = mount.join(name);
+    let mut tries = 0;
+    loop {
+        match fs::create_dir_all(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && mount.exists() && tries < 100 => {
+                tries += 1
+            }
+            Err(error) => return Err(Error::call("mkdir", folder.display().to_string(), error)),
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+fn make_one(folder: &Path) -> Result<()> {
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::call("mkdir", folder.display().to_string(), error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A new v1 cpuset has no CPUs and no memory, and no process can enter it: it takes over its parent's.
+fn inherit_cpuset(mount: &Path, name: &str) -> Result<()> {
+    let mut folder = mount.to_owned();
+    for part in Path::new(name).components() {
+        let parent = folder.clone();
+        folder.push(part);
+        for file in ["cpuset.cpus", "cpuset.mems"] {
+            if read(&folder.join(file))?.trim().is_empty() {
+                write(&folder.join(file), read(&parent.join(file))?.trim())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn collect_processes(folder: &Path, all: &mut BTreeSet<u32>) -> Result<()> {
+    let text = match fs::read_to_string(folder.join("cgroup.procs")) {
+        // A group that went away in between has none.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => return Ok(()),
+        Err(error) => return Err(Error::call("read", folder.display().to_string(), error)),
+        Ok(text) => text,
+    };
+    all.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
+    for child in children(folder) {
+        collect_processes(&child, all)?;
+    }
+    Ok(())
+}
+
+fn children(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// rmdir(2), bottom up, again and again while it is busy.
+fn remove_tree(folder: &Path, until: Instant) -> Result<()> {
+    let mut pause = Duration::from_micros(200);
+    loop {
+        match fs::remove_dir(folder) {
+            Ok(()) => return Ok(()),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => return Ok(()),
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < until => {
+                for child in children(folder) {
+                    remove_tree(&child, until)?;
+                }
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(20));
+            }
+            Err(error) => return Err(Error::call("rmdir", folder.display().to_string(), error)),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|error| Error::call("read", path.display().to_string(), error))
+}
+
+/// Writes a whole value at once; the file must be there.
+fn write(path: &Path, value: &str) -> Result<()> {
+    let failed =
+        |call| move |error: io::Error| Error::call(call, format!("{value:?} to {}", path.display()), error);
+    let mut file = fs::OpenOptions::new().write(true).open(path).map_err(failed("open"))?;
+    file.write_all(value.as_bytes()).map_err(failed("write"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_below_the_trees() {
+        for name in ["", "/", "/etc", "..", "a/../../b", "./a", "a//b"] {
+            assert!(check_name(name).is_err(), "{name:?}");
+        }
+        check_name("glassdock/4f2e").expect("a name");
+    }
+
+    #[test]
+    fn without_control_groups_limits_become_warnings() {
+        let limits = Limits { memory: Some(1 << 20), pids: Some(5), ..Limits::default() };
+        let none = Hierarchy::None("none are mounted".to_owned());
+        let (group, warnings) = Cgroup::create_in(none, &Trace::off(), "glassdock/x", &limits).expect("made");
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        group.enter(&Trace::off()).expect("nothing to do");
+        assert!(matches!(group.freeze(&Trace::off()), Err(Error::Unsupported { .. })));
+        assert!(group.watch_oom().expect("nothing to watch").is_none());
+        group.remove(&Trace::off()).expect("nothing to do");
+    }
+}

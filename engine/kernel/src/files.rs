@@ -1,0 +1,107 @@
+//! What `/proc` says: the evidence of a trace.
+//!
+//! Nothing here fails: evidence that can't be read is left out.
+
+use std::fs;
+
+use glassdock_trace::Evidence;
+
+use crate::namespace::Set;
+
+/// This process's mount table.
+const MOUNTINFO: &str = "/proc/self/mountinfo";
+
+/// The line of this process's mount table for the mount at `target`, the uppermost if
+/// there are several. `target` is a path as the process sees it, without links.
+#[must_use]
+pub fn mount_line(target: &str) -> Option<String> {
+    let wanted = escape(target);
+    let table = fs::read_to_string(MOUNTINFO).ok()?;
+    table.lines().rfind(|line| line.split(' ').nth(4) == Some(&wanted)).map(str::to_owned)
+}
+
+/// This process's whole mount table, `/proc/self/mountinfo`.
+#[must_use]
+pub fn mount_table() -> Evidence {
+    let table = fs::read_to_string(MOUNTINFO).unwrap_or_default();
+    Evidence::new(format!("/proc/{}/mountinfo", host_pid()), table.lines().map(str::to_owned))
+}
+
+/// The namespaces of a process, as its links in `/proc/PID/ns` show them:
+/// `net -> net:[4026532281]`.
+#[must_use]
+pub fn namespace_links(pid: u32, kinds: Set) -> Evidence {
+    let folder = format!("/proc/{pid}/ns");
+    let lines = kinds.kinds().filter_map(|kind| {
+        let link = fs::read_link(format!("{folder}/{}", kind.link())).ok()?;
+        Some(format!("{} -> {}", kind.link(), link.display()))
+    });
+    let lines: Vec<_> = lines.collect();
+    Evidence::new(folder, lines)
+}
+
+/// The number of this process where the host's `/proc` is mounted: its pid as the
+/// host sees it, also inside a new pid namespace.
+#[must_use]
+pub fn host_pid() -> u32 {
+    fs::read_link("/proc/self")
+        .ok()
+        .and_then(|link| link.to_str()?.parse().ok())
+        .unwrap_or_else(std::process::id)
+}
+
+/// A path as mountinfo writes it in its fields 4 and 5: space, tab, newline and backslash in octal; proc(5).
+pub(crate) fn escape(path: &str) -> String {
+    let mut escaped = String::with_capacity(path.len());
+    for character in path.chars() {
+        match character {
+            ' ' => escaped.push_str("\\040"),
+            '\t' => escaped.push_str("\\011"),
+            '\n' => escaped.push_str("\\012"),
+            '\\' => escaped.push_str("\\134"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// The path that mountinfo wrote so.
+pub(crate) fn unescape(field: &str) -> String {
+    let bytes = field.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, tail)) = rest.split_first() {
+        let octal = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()).filter(|_| *first == b'\\') {
+            Some(byte) => {
+                plain.push(byte);
+                rest = tail.get(3..).unwrap_or_default();
+            }
+            None => {
+                plain.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_paths_survive_the_table() {
+        for path in ["/plain", "/with space", "/back\\slash", "/tab\tnewline\n", "/hash#", "/ümlaut,colon:"]
+        {
+            assert_eq!(unescape(&escape(path)), path);
+        }
+        assert_eq!(unescape("/ends\\04"), "/ends\\04");
+    }
+
+    #[test]
+    fn the_root_has_a_line() {
+        let line = mount_line("/").expect("every process has a root mount");
+        assert!(line.contains(" / / "), "{line}");
+    }
+}
