@@ -1,0 +1,106 @@
+//! The bytes of an archive: decompressed, counted, hashed as they pass.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+use super::Error;
+use crate::digest::{DiffId, Hasher};
+
+/// How much is decompressed at once, in bytes.
+const BUFFER: usize = 128 * 1024;
+
+/// zstd's frames may ask for windows of gigabytes; 128 MiB (2^27) is what `zstd -d` takes too.
+const LARGEST_WINDOW_LOG: u32 = 27;
+
+/// The uncompressed archive. Reading it hashes it.
+pub(super) struct Source<'a, R: Read> {
+    inner: Box<dyn Read + 'a>,
+    hasher: Hasher,
+    passed: u64,
+    limit: u64,
+    marker: std::marker::PhantomData<R>,
+}
+
+impl<'a, R: Read + 'a> Source<'a, R> {
+    /// Looks at the first bytes of `blob` to see how it is compressed: a media
+    /// type can lie, and Docker's says gzip of layers that are not.
+    pub(super) fn new(
+        blob: R,
+        diff_id: &DiffId,
+        limit: u64,
+        progress: &'a dyn Fn(u64),
+    ) -> Result<Self, Error> {
+        let counted = Counted { inner: blob, count: 0, progress };
+        let mut buffered = BufReader::with_capacity(BUFFER, counted);
+        let magic = peek(&mut buffered).map_err(Error::Read)?;
+        let inner: Box<dyn Read + 'a> = if magic.starts_with(&[0x1f, 0x8b]) {
+            Box::new(flate2::bufread::MultiGzDecoder::new(buffered))
+        } else if magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+            || (magic.len() == 4 && magic[0] & 0xf0 == 0x50 && magic[1..] == [0x2a, 0x4d, 0x18])
+        {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(buffered).map_err(Error::Read)?;
+            decoder.window_log_max(LARGEST_WINDOW_LOG).map_err(Error::Read)?;
+            Box::new(decoder)
+        } else {
+            Box::new(buffered)
+        };
+        Ok(Self { inner, hasher: diff_id.0.hasher(), passed: 0, limit, marker: std::marker::PhantomData })
+    }
+
+    /// Reads what stands after the archive's end, since it is part of the diff id.
+    pub(super) fn finish(mut self) -> Result<DiffId, Error> {
+        let mut buffer = vec![0; BUFFER];
+        while self.read(&mut buffer).map_err(too_much(self.limit))? > 0 {}
+        Ok(DiffId(self.hasher.finish()))
+    }
+}
+
+/// Up to four bytes without taking them. A first read may bring fewer.
+fn peek<R: Read>(buffered: &mut BufReader<R>) -> io::Result<Vec<u8>> {
+    let start = buffered.fill_buf()?;
+    Ok(start[..start.len().min(4)].to_vec())
+}
+
+pub(super) fn too_much(limit: u64) -> impl Fn(io::Error) -> Error {
+    move |error| match error.kind() {
+        io::ErrorKind::FileTooLarge => Error::TooMuch { what: "bytes", limit },
+        _ => Error::Read(error),
+    }
+}
+
+impl<R: Read> Read for Source<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..count]);
+        self.passed += count as u64;
+        if self.passed > self.limit {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(count)
+    }
+}
+
+/// Tells how much of the blob was read. A first read that brings less than four
+/// bytes is asked again, so that the magic can be seen.
+struct Counted<'a, R> {
+    inner: R,
+    count: u64,
+    progress: &'a dyn Fn(u64),
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = if self.count == 0 { buffer.len().min(4) } else { 1 };
+        let mut count = 0;
+        while count < wanted {
+            match self.inner.read(&mut buffer[count..]) {
+                Ok(0) => break,
+                Ok(more) => count += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.count += count as u64;
+        (self.progress)(self.count);
+        Ok(count)
+    }
+}
