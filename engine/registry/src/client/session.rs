@@ -1,0 +1,286 @@
+//! How a request gets through: with the right to ask, to where it is sent on, again after a break.
+//!
+//! ```text
+//!   send ──► 2xx, 304 ─────────────────────────────► the answer
+//!     ▲  ├─► 3xx: the next address; without the token when that is another host
+//!     │  ├─► 401: answer the challenge, once
+//!     │  ├─► 429, 5xx, a break: wait, try again
+//!     └──┴─► anything else: the answer, for the caller to judge
+//! ```
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use glassdock_trace::Trace;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use reqwest::Url;
+
+use super::auth::Asker;
+use super::endpoint::{self, Endpoint, Trust};
+use super::transport::{Payload, Reply, Request};
+use super::{Client, Credentials, Error, error, retry};
+
+/// How often one request may be sent on.
+const REDIRECTS: usize = 10;
+/// An answer that tells what went wrong is read up to here.
+const ANSWER_LIMIT: u64 = 64 * 1024;
+
+/// How Docker Hub words that it doesn't tell whether a repository is there.
+const DENIED: &str = "denied: requested access to the resource is denied";
+
+/// Talks with one repository at one address.
+pub(super) struct Session {
+    pub(super) client: Client,
+    pub(super) endpoint: Endpoint,
+    /// The repository's path at the registry, `library/busybox`.
+    pub(super) path: String,
+    /// The repository as people write it, `busybox`.
+    pub(super) familiar: String,
+    /// The registry's domain as references have it.
+    pub(super) domain: String,
+    credentials: Option<Credentials>,
+    scopes: Vec<String>,
+    /// The header that was good the last time.
+    authorization: Mutex<Option<HeaderValue>>,
+    /// Held while a token is fetched, so that parallel requests fetch one together.
+    asking: tokio::sync::Mutex<()>,
+}
+
+/// What is asked of the repository.
+#[derive(Clone, Debug)]
+pub(super) struct Ask {
+    pub(super) method: Method,
+    /// What follows the repository's path, such as `manifests/latest`; or a whole address, or
+    /// a path from the root, that the registry told us.
+    pub(super) at: String,
+    pub(super) headers: HeaderMap,
+    pub(super) payload: Payload,
+    /// Whether sending it twice does no harm.
+    pub(super) again: bool,
+}
+
+impl Ask {
+    pub(super) fn new(method: Method, at: impl Into<String>) -> Self {
+        Self { method, at: at.into(), headers: HeaderMap::new(), payload: Payload::Nothing, again: true }
+    }
+
+    pub(super) fn header(mut self, name: header::HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
+        }
+        self
+    }
+
+    pub(super) fn payload(mut self, payload: Payload) -> Self {
+        self.payload = payload;
+        self
+    }
+
+    pub(super) fn once(mut self) -> Self {
+        self.again = false;
+        self
+    }
+}
+
+impl Session {
+    pub(super) fn new(
+        client: &Client,
+        endpoint: Endpoint,
+        reference: &glassdock_image::Reference,
+        credentials: Option<&Credentials>,
+        scopes: Vec<String>,
+    ) -> Arc<Self> {
+        // What belongs to a registry is not for those who stand in for it.
+        let credentials = credentials.filter(|_| !endpoint.mirror).cloned();
+        Arc::new(Self {
+            client: client.clone(),
+            endpoint,
+            path: reference.path().to_owned(),
+            familiar: reference.familiar_name(),
+            domain: reference.domain().to_owned(),
+            credentials,
+            scopes,
+            authorization: Mutex::new(None),
+            asking: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// Asks, and does what is needed for an answer.
+    pub(super) async fn send(&self, trace: &Trace, ask: &Ask) -> Result<Reply, Error> {
+        let config = &self.client.config;
+        let mut challenged = false;
+        let mut attempt = 1;
+        loop {
+            let authorization = self.authorization();
+            let reply = self.follow(trace, ask, authorization.clone(), attempt).await;
+            let pause = match reply {
+                Ok(mut reply) if reply.status() == StatusCode::UNAUTHORIZED && !challenged => {
+                    challenged = true;
+                    reply.finish();
+                    self.authenticate(trace, &reply, authorization).await?;
+                    continue;
+                }
+                Ok(mut reply)
+                    if ask.again && retry::is_passing(reply.status()) && attempt < config.attempts =>
+                {
+                    reply.finish();
+                    retry::pause(config, attempt, Some(reply.headers()))
+                }
+                Err(error) if ask.again && error.is_passing() && attempt < config.attempts => {
+                    retry::pause(config, attempt, None)
+                }
+                other => return other,
+            };
+            tokio::time::sleep(pause).await;
+            attempt += 1;
+        }
+    }
+
+    fn authorization(&self) -> Option<HeaderValue> {
+        self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn authenticate(
+        &self,
+        trace: &Trace,
+        reply: &Reply,
+        used: Option<HeaderValue>,
+    ) -> Result<(), Error> {
+        let _asking = self.asking.lock().await;
+        if self.authorization() != used {
+            // Another request of ours was here first.
+            return Ok(());
+        }
+        let asker = Asker {
+            client: &self.client,
+            endpoint: &self.endpoint,
+            credentials: self.credentials.as_ref(),
+            scopes: &self.scopes,
+        };
+        let value = asker.answer(trace, reply).await?;
+        *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        Ok(())
+    }
+
+    /// Asks once, and wherever the registry sends us on.
+    async fn follow(
+        &self,
+        trace: &Trace,
+        ask: &Ask,
+        authorization: Option<HeaderValue>,
+        attempt: u32,
+    ) -> Result<Reply, Error> {
+        let base = self.base()?;
+        let mut url = self.address(&base, &ask.at)?;
+        let mut method = ask.method.clone();
+        let mut payload = ask.payload.clone();
+        let mut redirected = false;
+        for _ in 0..=REDIRECTS {
+            let home = url.origin() == base.origin();
+            let trust =
+                if home { self.endpoint.trust.clone() } else { endpoint::trust(&self.client.config, &url) };
+            let mut headers = ask.headers.clone();
+            if let Some(authorization) = authorization.clone().filter(|_| home) {
+                headers.insert(header::AUTHORIZATION, authorization);
+            }
+            let request = Request {
+                method: method.clone(),
+                url: url.clone(),
+                headers,
+                payload: payload.clone(),
+                redirected,
+            };
+            let sent = self.client.transport.send(trace, &trust, request, attempt).await;
+            let mut reply =
+                sent.map_err(|error| if home { error.of_registry(&self.endpoint.base) } else { error })?;
+            let status = reply.status();
+            let onward = matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308);
+            let Some(location) = reply.header(header::LOCATION).filter(|_| onward) else { return Ok(reply) };
+            let next = url
+                .join(location)
+                .ok()
+                .filter(|next| matches!(next.scheme(), "http" | "https") && next.has_host())
+                .ok_or_else(|| reply.nonsense("it sends us on to something that is no address"))?;
+            if next.scheme() == "http" && matches!(trust, Trust::Authorities(_)) {
+                return Err(reply.nonsense("it sends us on from https to plain http"));
+            }
+            reply.finish();
+            if status == StatusCode::SEE_OTHER && method != Method::HEAD {
+                method = Method::GET;
+                payload = Payload::Nothing;
+            }
+            redirected = next.origin() != base.origin();
+            url = next;
+        }
+        Err(Error::Protocol {
+            method: ask.method.to_string(),
+            url: format!("{}/v2/{}/{}", self.endpoint.base, self.path, ask.at),
+            reason: format!("it sends us on more than {REDIRECTS} times"),
+        })
+    }
+
+    fn base(&self) -> Result<Url, Error> {
+        Url::parse(&self.endpoint.base)
+            .map_err(|error| Error::Setup { subject: self.endpoint.base.clone(), reason: error.to_string() })
+    }
+
+    fn address(&self, base: &Url, at: &str) -> Result<Url, Error> {
+        let told = at.starts_with('/') || at.contains("://");
+        let joined = if told { base.join(at) } else { base.join(&format!("/v2/{}/{at}", self.path)) };
+        joined.map_err(|error| Error::Setup { subject: at.to_owned(), reason: error.to_string() })
+    }
+
+    /// The error that an answer stands for. `reference` is what was asked about.
+    pub(super) async fn refusal(&self, mut reply: Reply, reference: Option<&str>) -> Error {
+        let body = match reply.all(ANSWER_LIMIT).await {
+            Ok(body) => body,
+            Err(error @ Error::Connection { .. }) => return error,
+            Err(_) => Default::default(),
+        };
+        let status = reply.status();
+        let insufficient = reply
+            .header(header::WWW_AUTHENTICATE)
+            .is_some_and(|challenge| challenge.contains("insufficient_scope"));
+        let (code, answer) = error::answer(&body);
+        let (method, url) = reply.asked();
+        let denied = |answer: String| Error::PullDenied { repository: self.familiar.clone(), answer };
+        let hub = self.domain == glassdock_image::reference::DEFAULT_DOMAIN;
+        match (status, code.as_str(), reference) {
+            (StatusCode::BAD_REQUEST, _, _) if answer.contains("HTTP request to an HTTPS server") => {
+                Error::Connection {
+                    method: error::go_method(&Method::GET),
+                    url,
+                    reason: answer.to_lowercase(),
+                    again: false,
+                    source: None,
+                }
+            }
+            (StatusCode::NOT_FOUND, "NAME_UNKNOWN", Some(_)) if hub => {
+                // Docker Hub tells nobody which repositories there are; neither do those who stand in for it.
+                denied(DENIED.to_owned())
+            }
+            (StatusCode::NOT_FOUND, "NAME_UNKNOWN", Some(_)) => {
+                Error::NameUnknown { repository: self.familiar.clone(), answer }
+            }
+            (StatusCode::NOT_FOUND, _, Some(reference)) => {
+                let answer = if answer.is_empty() { "manifest unknown".to_owned() } else { answer };
+                Error::ManifestUnknown { reference: reference.to_owned(), answer }
+            }
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _, Some(_))
+                if hub || code == "DENIED" || insufficient =>
+            {
+                denied(if code == "DENIED" { answer } else { DENIED.to_owned() })
+            }
+            (StatusCode::UNAUTHORIZED, _, _) if !insufficient => Error::Unauthorized {
+                answer: if answer.is_empty() {
+                    "unauthorized: authentication required".to_owned()
+                } else {
+                    answer
+                },
+            },
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _, _) => {
+                Error::Denied { answer: if answer.is_empty() { DENIED.to_owned() } else { answer } }
+            }
+            _ => Error::Status { method, url, status, answer },
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! # The seed: the images that lessons need, built from code
+//!
+//! A classroom has no internet, so the embedded registry brings its own images.
+//! They are made here, byte for byte the same each time: fixed times, fixed
+//! order, root as the owner of everything.
+//!
+//! | repository | what it is |
+//! |---|---|
+//! | `hello-world` | one layer, one file: a program of a few hundred bytes ([`elf`]) |
+//! | `busybox` | the host's static BusyBox with its command names as links ([`userland`]) |
+//! | `ubuntu`, `java`, `postgres` | stand-ins on the BusyBox userland: they say so themselves ([`standins`]) |
+//!
+//! A stand-in has the shape of the image that it stands for (names, tags,
+//! layers, configuration), so that commands and Dockerfiles work as printed. It
+//! does not have that software, and each place where one might take it for the
+//! real thing says that it isn't.
+
+pub mod elf;
+
+pub mod layer;
+
+pub mod userland;
+
+pub mod standins;
+
+pub mod manifest;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use manifest::Variant;
+use userland::Busybox;
+
+/// Where Debian's `busybox-static` puts its program.
+pub const BUSYBOX: &str = "/bin/busybox";
+
+/// When everything in the seed was "made": 2026-01-01T00:00:00Z.
+pub(crate) const EPOCH: u64 = 1_767_225_600;
+
+/// [`EPOCH`] as image configurations write it.
+pub(crate) const CREATED: &str = "2026-01-01T00:00:00Z";
+
+/// What can go wrong while the seed is made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no static BusyBox on this machine.
+    #[error(
+        "cannot read {}: the lessons' images are made of a static BusyBox; install it (Debian: apt-get install busybox-static)",
+        path.display()
+    )]
+    NoBusybox {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// Why it could not be read.
+        source: io::Error,
+    },
+    /// The program is there, but is none that can be used.
+    #[error("{} is not a static BusyBox: {reason}; install Debian's busybox-static", path.display())]
+    OddBusybox {
+        /// Where it lies.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// An archive could not be written (to memory: only a lack of it can be the reason).
+    #[error("write the archive of a layer")]
+    Archive(#[from] io::Error),
+    /// A manifest could not be written.
+    #[error("write a manifest or configuration")]
+    Json(#[from] serde_json::Error),
+}
+
+/// A piece of content with its media type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// The media type that the registry serves it with.
+    pub media_type: String,
+    /// `sha256:` and 64 hexadecimal digits.
+    pub digest: String,
+    /// The content itself.
+    pub bytes: Vec<u8>,
+}
+
+/// What the hub tells about a repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// One line, as `docker search` shows it.
+    pub description: String,
+    /// The whole page, in Markdown.
+    pub readme: String,
+    /// How many people like it.
+    pub stars: u64,
+    /// How often it was pulled.
+    pub pulls: u64,
+    /// Whether it is one of the maintained images without a user's name.
+    pub official: bool,
+    /// The Dockerfile that would make each tag.
+    pub dockerfiles: Vec<(String, String)>,
+}
+
+/// A repository as the seed fills it.
+#[derive(Clone, Debug)]
+pub struct SeedImage {
+    /// The name in the registry, such as `library/busybox`.
+    pub repository: String,
+    /// Each tag with the digest of the manifest that it names.
+    pub tags: Vec<(String, String)>,
+    /// Layers and configurations.
+    pub blobs: Vec<Content>,
+    /// Manifests of single images first, then the indexes over them.
+    pub manifests: Vec<Content>,
+    /// What the hub tells about it.
+    pub about: About,
+}
+
+/// All images of the seed, and what had to be left out.
+#[derive(Debug)]
+pub struct Seed {
+    /// The images.
+    pub images: Vec<SeedImage>,
+    /// Why the images with a userland are missing, if they are.
+    pub missing: Option<Error>,
+}
+
+/// Makes the seed. `busybox` is the program that becomes the userland, normally
+/// [`BUSYBOX`]; without it the seed has `hello-world` alone, and says why.
+///
+/// # Errors
+///
+/// Only if an archive or a manifest can't be written; a missing BusyBox is told
+/// in [`Seed::missing`].
+pub fn images(busybox: &Path) -> Result<Seed, Error> {
+    let mut images = vec![hello_world()?];
+    let missing = match Busybox::read(busybox) {
+        Ok(program) => {
+            images.extend(standins::all(&program)?);
+            None
+        }
+        Err(error) => Some(error),
+    };
+    Ok(Seed { images, missing })
+}
+
+/// The smallest image of all: one file, no shell, two architectures.
+fn hello_world() -> Result<SeedImage, Error> {
+    let greeting = include_str!("texts/hello-world.txt");
+    let mut variants = Vec::new();
+    for machine in [elf::Machine::Amd64, elf::Machine::Arm64] {
+        let mut layer = layer::Layer::new("COPY hello / # one program, no shell");
+        layer.file("hello", 0o755, &elf::greeter(machine, greeting))?;
+        variants.push(Variant::new(machine.architecture(), vec![layer.finish()?]).command(&["/hello"]));
+    }
+    let about = About {
+        description: "A program of a few hundred bytes that greets, to see that everything works".to_owned(),
+        readme: include_str!("texts/hello-world.md").to_owned(),
+        stars: 2400,
+        pulls: 1_000_000,
+        official: true,
+        dockerfiles: vec![("latest".to_owned(), "FROM scratch\nCOPY hello /\nCMD [\"/hello\"]\n".to_owned())],
+    };
+    // Docker's own media types here, OCI's in the others: clients must know both.
+    manifest::image(
+        "library/hello-world",
+        manifest::Family::Docker,
+        &[(&["latest", "linux"], variants)],
+        about,
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! Bodies: what answers are made of, and how the bytes of a request are taken in.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::{Frame, Incoming, SizeHint};
+use tokio::task::JoinHandle;
+
+use super::error::{Code, Refusal};
+use super::storage::uploads::Upload;
+
+/// What an answer carries.
+#[derive(Debug)]
+pub(super) enum Body {
+    Empty,
+    Bytes(Bytes),
+    File(FilePart),
+}
+
+impl Body {
+    pub(super) fn len(&self) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File(part) => part.left,
+        }
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Bytes(_) => {
+                let Self::Bytes(bytes) = std::mem::replace(&mut *self, Self::Empty) else {
+                    return Poll::Ready(None);
+                };
+                Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+            }
+            Self::File(part) => part.poll(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.len())
+    }
+}
+
+/// A part of a file, read a piece ahead of the client, so that disk and network work at
+/// the same time and no more than two pieces are in memory.
+#[derive(Debug)]
+pub(super) struct FilePart {
+    /// `None` while a thread reads.
+    file: Option<File>,
+    reading: Option<JoinHandle<io::Result<(File, Bytes)>>>,
+    /// Bytes that are not read yet, those that are being read included.
+    left: u64,
+}
+
+/// How much of a file is read at a time.
+const PIECE: u64 = 512 * 1024;
+/// What is at most so long is read where the request is answered: handing it to a
+/// thread would take longer than the read.
+const AT_ONCE: u64 = 64 * 1024;
+
+impl FilePart {
+    /// The `length` bytes from `offset` on.
+    pub(super) fn body(mut file: File, offset: u64, length: u64) -> io::Result<Body> {
+        if offset > 0 {
+            file.seek(SeekFrom::Start(offset))?;
+        }
+        if length <= AT_ONCE {
+            return Ok(Body::Bytes(read_piece(&file, length)?));
+        }
+        Ok(Body::File(Self { file: Some(file), reading: None, left: length }))
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        self.read_on(self.left);
+        let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
+        let read = ready!(Pin::new(reading).poll(context)).map_err(io::Error::other).and_then(|read| read);
+        self.reading = None;
+        match read {
+            Ok((file, bytes)) => {
+                self.file = Some(file);
+                self.left -= bytes.len() as u64;
+                self.read_on(self.left);
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Err(error) => {
+                self.left = 0;
+                Poll::Ready(Some(Err(error)))
+            }
+        }
+    }
+
+    fn read_on(&mut self, left: u64) {
+        if left == 0 || self.reading.is_some() {
+            return;
+        }
+        let Some(file) = self.file.take() else { return };
+        let length = left.min(PIECE);
+        self.reading = Some(tokio::task::spawn_blocking(move || {
+            let bytes = read_piece(&file, length)?;
+            Ok((file, bytes))
+        }));
+    }
+}
+
+fn read_piece(file: &File, length: u64) -> io::Result<Bytes> {
+    let mut piece = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    let mut file = file;
+    let count = Read::take(&mut file, length).read_to_end(&mut piece)?;
+    if count as u64 != length {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a stored blob is shorter than it was"));
+    }
+    Ok(Bytes::from(piece))
+}
+
+/// A request's body, with patience for `idle` at a time.
+pub(super) struct Received {
+    incoming: Incoming,
+    idle: Duration,
+}
+
+impl Received {
+    pub(super) fn new(incoming: Incoming, idle: Duration) -> Self {
+        Self { incoming, idle }
+    }
+
+    /// The next bytes; `None` at the end.
+    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        loop {
+            match tokio::time::timeout(self.idle, self.incoming.frame()).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(Ok(frame))) => {
+                    if let Ok(bytes) = frame.into_data() {
+                        return Ok(Some(bytes));
+                    }
+                }
+                Ok(Some(Err(error))) => {
+                    return Err(Refusal::new(Code::SizeInvalid, format!("the body broke off: {error}")));
+                }
+                Err(_) => return Err(Refusal::new(Code::Timeout, "no byte of the body came for too long")),
+            }
+        }
+    }
+
+    /// The whole body, at most `limit` bytes of it.
+    pub(super) async fn all(mut self, limit: usize) -> Result<Bytes, Refusal> {
+        let mut all = BytesMut::new();
+        while let Some(bytes) = self.next().await? {
+            if all.len() + bytes.len() > limit {
+                let words = format!("the body is larger than {limit} bytes");
+                return Err(Refusal::new(Code::ManifestTooLarge, words));
+            }
+            all.extend_from_slice(&bytes);
+        }
+        Ok(all.freeze())
+    }
+
+    /// Appends the body to an upload. Whatever came is in the upload afterwards, also when
+    /// the body broke off: the client asks how far it is, and goes on from there.
+    pub(super) async fn append_to(mut self, upload: Upload) -> Result<Upload, Refusal> {
+        let mut at_rest = Some(upload);
+        let mut writing: Option<JoinHandle<Result<Upload, Refusal>>> = None;
+        loop {
+            // The next bytes come in while the last ones are hashed and written.
+            let (batch, end) = self.gather().await;
+            let mut upload = match (writing.take(), at_rest.take()) {
+                (Some(before), _) => before.await.map_err(|_| broken())??,
+                (None, Some(upload)) => upload,
+                (None, None) => return Err(broken()),
+            };
+            let job = tokio::task::spawn_blocking(move || {
+                batch.iter().try_for_each(|bytes| upload.append(bytes))?;
+                Ok(upload)
+            });
+            match end {
+                None => writing = Some(job),
+                Some(result) => {
+                    let upload = job.await.map_err(|_| broken())??;
+                    return result.map(|()| upload);
+                }
+            }
+        }
+    }
+
+    /// Bytes for one round of writing, and how the body ended if it did.
+    async fn gather(&mut self) -> (Vec<Bytes>, Option<Result<(), Refusal>>) {
+        const ROUND: usize = 1024 * 1024;
+        let mut batch = Vec::new();
+        let mut size = 0;
+        while size < ROUND {
+            match self.next().await {
+                Ok(Some(bytes)) => {
+                    size += bytes.len();
+                    batch.push(bytes);
+                }
+                Ok(None) => return (batch, Some(Ok(()))),
+                Err(refusal) => return (batch, Some(Err(refusal))),
+            }
+        }
+        (batch, None)
+    }
+}
+
+/// A thread that wrote for us is gone.
+fn broken() -> Refusal {
+    Refusal::new(Code::Internal, "the registry could not write its storage")
+}

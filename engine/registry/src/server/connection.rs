@@ -1,0 +1,103 @@
+//! Connections: accepted while there is room, each served by a task of its own.
+//!
+//! A slow client costs a task and a buffer, never a thread, so it can't keep others
+//! waiting. A connection that sends nothing for the idle time is closed. One that takes
+//! nothing is not: it keeps its task, its buffer and its place among the connections.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+
+use super::{Server, Shared, body::Body, handlers};
+
+/// How long requests that run may go on after the server was told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Accepts connections until `shutdown` is ready, and waits for those that are served.
+pub(super) async fn accept(server: Server, shutdown: impl Future<Output = ()> + Send) {
+    let Server { listener, tls, connections, shared, .. } = server;
+    let room = Arc::new(Semaphore::new(connections));
+    let (stop, stopping) = watch::channel(false);
+    let serving = async {
+        loop {
+            let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(_) => {
+                    // Out of descriptors, most likely: those in use come back as clients leave.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            let (tls, shared, stopping) = (tls.clone(), Arc::clone(&shared), stopping.clone());
+            tokio::spawn(async move {
+                one(stream, peer, tls, shared, stopping).await;
+                drop(place);
+            });
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = shutdown => {}
+    }
+    drop(listener);
+    let _ = stop.send(true);
+    let everyone = u32::try_from(connections).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(GRACE, room.acquire_many(everyone)).await;
+}
+
+async fn one(
+    stream: TcpStream,
+    peer: SocketAddr,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    shared: Arc<Shared>,
+    stopping: watch::Receiver<bool>,
+) {
+    // Answers are written whole; waiting to fill packets would only delay small ones.
+    let _ = stream.set_nodelay(true);
+    match tls {
+        None => serve(stream, peer, shared, stopping).await,
+        Some(tls) => {
+            // A handshake that fails or stalls is the client's affair.
+            if let Ok(Ok(stream)) = tokio::time::timeout(shared.idle, tls.accept(stream)).await {
+                serve(stream, peer, shared, stopping).await;
+            }
+        }
+    }
+}
+
+async fn serve<S>(stream: S, peer: SocketAddr, shared: Arc<Shared>, mut stopping: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let idle = shared.idle;
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<http::Response<Body>, Infallible>(handlers::answer(&shared, request, peer).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle)
+        .max_buf_size(512 * 1024)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    // Errors here are clients that left; there is nobody to tell.
+    let over = tokio::select! {
+        _ = connection.as_mut() => true,
+        () = async { let _ = stopping.wait_for(|stop| *stop).await; } => false,
+    };
+    if !over {
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
+    }
+}

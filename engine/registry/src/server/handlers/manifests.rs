@@ -1,0 +1,139 @@
+//! Manifests: read, pushed and deleted (end-3, end-7, end-9).
+
+use std::sync::Arc;
+
+use http::header;
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Method, StatusCode};
+
+use super::{Answer, CONTENT_DIGEST, blocking, empty, is_known, query, set, text};
+use crate::server::body::{Body, Received};
+use crate::server::error::{Code, Refusal};
+use crate::server::manifest::{MANIFEST_LIMIT, Manifest};
+use crate::server::name::Name;
+use crate::server::routes;
+use crate::server::storage::Storage;
+use crate::server::storage::manifests::Reference;
+use glassdock_image::digest::Digest;
+
+/// A manifest is pushed with at most so many tags at once.
+const TAGS_LIMIT: usize = 100;
+
+/// GET and HEAD. The manifest goes out byte for byte as it was pushed, whatever the client
+/// accepts: another form would have another digest.
+pub(super) fn read(storage: &Storage, parts: &Parts, name: &Name, reference: &Reference) -> Answer {
+    let manifest = storage.manifest(name, reference)?;
+    let digest = manifest.digest.to_string();
+    let etag = format!("\"{digest}\"");
+    let mut response = if is_known(parts, &etag) {
+        empty(StatusCode::NOT_MODIFIED)
+    } else {
+        let mut response = empty(StatusCode::OK);
+        set(&mut response, header::CONTENT_LENGTH, &manifest.bytes.len().to_string());
+        set(&mut response, header::CONTENT_TYPE, &manifest.media_type);
+        if parts.method != Method::HEAD {
+            *response.body_mut() = Body::Bytes(manifest.bytes);
+        }
+        response
+    };
+    set(&mut response, header::ETAG, &etag);
+    set(&mut response, CONTENT_DIGEST, &digest);
+    Ok(response)
+}
+
+/// PUT by tag, or by digest with any number of `?tag=`.
+pub(super) async fn put(
+    storage: &Arc<Storage>,
+    parts: &Parts,
+    body: Received,
+    name: Name,
+    reference: Reference,
+) -> Answer {
+    let mut tags = Vec::new();
+    for (_, value) in query(parts).into_iter().filter(|(key, _)| key == "tag") {
+        tags.push(routes::tag(&value)?);
+    }
+    if tags.len() > TAGS_LIMIT {
+        return Err(Refusal::new(
+            Code::TagInvalid,
+            format!("at most {TAGS_LIMIT} tags can be put on at once"),
+        ));
+    }
+    let content_type = text(parts, header::CONTENT_TYPE).map(str::to_owned);
+    let bytes = body.all(MANIFEST_LIMIT).await?;
+    let by_digest = matches!(reference, Reference::Digest(_));
+    let digest = match reference {
+        Reference::Tag(tag) => {
+            tags.insert(0, tag);
+            Digest::of(&bytes)
+        }
+        Reference::Digest(promised) => {
+            let computed = Digest::with(promised.algorithm(), &bytes);
+            if computed != promised {
+                let words = format!("the manifest's digest is {computed}, not {promised} as promised");
+                return Err(Refusal::new(Code::DigestInvalid, words));
+            }
+            promised
+        }
+    };
+    let storage = Arc::clone(storage);
+    blocking(move || {
+        let manifest = Manifest::parse(&bytes, content_type.as_deref())?;
+        check_contents(&storage, &name, &manifest)?;
+        storage.put_manifest(&name, &digest, &manifest, &bytes, &tags)?;
+        let mut response = empty(StatusCode::CREATED);
+        set(&mut response, header::LOCATION, &format!("/v2/{name}/manifests/{digest}"));
+        set(&mut response, CONTENT_DIGEST, &digest.to_string());
+        if let Some(subject) = &manifest.subject {
+            set(&mut response, HeaderName::from_static("oci-subject"), &subject.to_string());
+        }
+        for tag in tags.iter().filter(|_| by_digest) {
+            if let Ok(tag) = HeaderValue::from_str(tag) {
+                response.headers_mut().append(HeaderName::from_static("oci-tag"), tag);
+            }
+        }
+        Ok(response)
+    })
+    .await
+}
+
+/// Everything that a manifest names must be in the repository, and as large as it says.
+pub(in crate::server) fn check_contents(
+    storage: &Storage,
+    name: &Name,
+    manifest: &Manifest,
+) -> Result<(), Refusal> {
+    for (digest, promised) in &manifest.blobs {
+        let size = storage.blob_size(name, digest).map_err(|refusal| match refusal.code {
+            Code::BlobUnknown => Refusal::new(
+                Code::ManifestBlobUnknown,
+                format!("repository {name} has no blob {digest}, which the manifest names"),
+            ),
+            _ => refusal,
+        })?;
+        if size != *promised {
+            let words = format!("the manifest says that {digest} has {promised} bytes; it has {size}");
+            return Err(Refusal::new(Code::ManifestInvalid, words));
+        }
+    }
+    for digest in &manifest.manifests {
+        if storage.manifest_type(name, digest)?.is_none() {
+            let words = format!("repository {name} has no manifest {digest}, which the index names");
+            return Err(Refusal::new(Code::ManifestBlobUnknown, words));
+        }
+    }
+    Ok(())
+}
+
+/// DELETE: of a tag alone, or of a manifest with all its tags.
+pub(super) async fn delete(storage: &Arc<Storage>, name: Name, reference: Reference) -> Answer {
+    let storage = Arc::clone(storage);
+    blocking(move || {
+        match &reference {
+            Reference::Tag(tag) => storage.delete_tag(&name, tag)?,
+            Reference::Digest(digest) => storage.delete_manifest(&name, digest)?,
+        }
+        Ok(empty(StatusCode::ACCEPTED))
+    })
+    .await
+}

@@ -1,0 +1,155 @@
+//! What each end point does: parse, ask the storage, shape the answer.
+
+mod blobs;
+mod lists;
+mod manifests;
+mod uploads;
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use glassdock_trace::Body as Event;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::Shared;
+use super::body::{Body, Received};
+use super::error::{Code, Refusal};
+use super::routes::Route;
+
+/// The digest of what is sent, or was taken in.
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
+pub(super) use manifests::check_contents;
+
+type Answer = Result<Response<Body>, Refusal>;
+
+/// Answers one request, and tells the trace.
+pub(super) async fn answer(shared: &Shared, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
+    let method = request.method().clone();
+    let tell = shared.trace.is_on().then(|| {
+        let received =
+            request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+        (request.uri().path().to_owned(), received)
+    });
+    let mut response = match route(shared, request).await {
+        Ok(response) => response,
+        Err(refusal) => refuse(&refusal),
+    };
+    let headers = response.headers_mut();
+    headers.insert(
+        HeaderName::from_static("docker-distribution-api-version"),
+        HeaderValue::from_static("registry/2.0"),
+    );
+    if let Some((path, received)) = tell {
+        shared.trace.point(Event::RegistryServe {
+            method: method.to_string(),
+            path,
+            status: Some(response.status().as_u16()),
+            sent: Some(response.body().len()),
+            received,
+            client: Some(peer.to_string()),
+        });
+    }
+    response
+}
+
+async fn route(shared: &Shared, request: Request<Incoming>) -> Answer {
+    let (parts, incoming) = request.into_parts();
+    let body = Received::new(incoming, shared.idle);
+    let storage = &shared.storage;
+    let get = parts.method == Method::GET || parts.method == Method::HEAD;
+    match (Route::parse(parts.uri.path())?, parts.method.as_str()) {
+        (Route::Base, _) if get => Ok(json(StatusCode::OK, "application/json", Bytes::from_static(b"{}"))),
+        (Route::Catalog, _) if get => lists::catalog(storage, &parts).await,
+        (Route::Tags(name), _) if get => lists::tags(storage, &parts, name).await,
+        (Route::Referrers(name, subject), _) if get => lists::referrers(storage, &parts, name, subject).await,
+        (Route::Blob(name, digest), _) if get => blobs::read(storage, &parts, &name, &digest),
+        (Route::Blob(name, digest), "DELETE") => blobs::delete(storage, &name, &digest),
+        (Route::Manifest(name, reference), _) if get => manifests::read(storage, &parts, &name, &reference),
+        (Route::Manifest(name, reference), "PUT") => {
+            manifests::put(storage, &parts, body, name, reference).await
+        }
+        (Route::Manifest(name, reference), "DELETE") => manifests::delete(storage, name, reference).await,
+        (Route::Uploads(name), "POST") => uploads::begin(storage, &parts, body, name).await,
+        (Route::Upload(name, id), "GET" | "HEAD") => uploads::state(storage, &name, &id),
+        (Route::Upload(name, id), "PATCH") => uploads::append(storage, &parts, body, name, id).await,
+        (Route::Upload(name, id), "PUT") => uploads::finish(storage, &parts, body, name, id).await,
+        (Route::Upload(name, id), "DELETE") => uploads::cancel(storage, &name, &id),
+        _ => Err(Refusal::new(Code::Unsupported, format!("{} is not possible here", parts.method))),
+    }
+}
+
+fn refuse(refusal: &Refusal) -> Response<Body> {
+    let mut response = json(refusal.code.status(), "application/json", Bytes::from(refusal.json()));
+    for (name, value) in &refusal.headers {
+        set(&mut response, name.clone(), value);
+    }
+    response
+}
+
+fn json(status: StatusCode, media_type: &str, bytes: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::Bytes(bytes));
+    *response.status_mut() = status;
+    set(&mut response, header::CONTENT_TYPE, media_type);
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::Empty);
+    *response.status_mut() = status;
+    response
+}
+
+/// Sets a header. A value that can't be one is left out: ours always can, a stored media type might not.
+fn set(response: &mut Response<Body>, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// A header's text.
+fn text(parts: &http::request::Parts, name: HeaderName) -> Option<&str> {
+    parts.headers.get(name)?.to_str().ok()
+}
+
+/// Whether the client has this content already, by its entity tag; see RFC 9110, 13.1.2.
+fn is_known(parts: &http::request::Parts, etag: &str) -> bool {
+    text(parts, header::IF_NONE_MATCH).is_some_and(|list| {
+        list.split(',').map(|tag| tag.trim().trim_start_matches("W/")).any(|tag| tag == etag || tag == "*")
+    })
+}
+
+/// The parameters of a query, decoded.
+fn query(parts: &http::request::Parts) -> Vec<(String, String)> {
+    let decode = |text: &str| {
+        let spaced = text.replace('+', " ");
+        percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+    };
+    parts
+        .uri
+        .query()
+        .unwrap_or("")
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(name), decode(value))
+        })
+        .collect()
+}
+
+/// The first parameter of a query that has this name.
+fn parameter(query: &[(String, String)], name: &str) -> Option<String> {
+    query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+}
+
+/// Runs something that takes its time on a thread for that.
+async fn blocking<T: Send + 'static>(
+    job: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::task::spawn_blocking(job)
+        .await
+        .unwrap_or_else(|_| Err(Refusal::new(Code::Internal, "the registry failed at this request")))
+}

@@ -1,0 +1,168 @@
+//! Uploads: begun, appended to, finished, looked at, cancelled (end-4 to end-6, end-11, end-13, end-14).
+
+use std::sync::Arc;
+
+use http::header;
+use http::request::Parts;
+use http::{Response, StatusCode};
+
+use super::{Answer, CONTENT_DIGEST, blocking, empty, parameter, query, set, text};
+use crate::server::body::{Body, Received};
+use crate::server::error::{Code, Refusal};
+use crate::server::name::Name;
+use crate::server::routes;
+use crate::server::storage::Storage;
+use crate::server::storage::uploads::Upload;
+use glassdock_image::digest::{Algorithm, Digest};
+
+/// POST: an upload begins; or a blob comes whole (`?digest=`); or it is taken over from
+/// another repository (`?mount=DIGEST&from=NAME`), and when it isn't there an upload begins.
+pub(super) async fn begin(storage: &Arc<Storage>, parts: &Parts, body: Received, name: Name) -> Answer {
+    let query = query(parts);
+    if let Some(mount) = parameter(&query, "mount") {
+        let digest = routes::digest(&mount)?;
+        if is_mountable(storage, &digest, parameter(&query, "from").as_deref())? {
+            storage.link_blob(&name, &digest)?;
+            return Ok(created(&name, &digest));
+        }
+    }
+    let Some(digest) = parameter(&query, "digest") else {
+        let algorithm = match parameter(&query, "digest-algorithm").as_deref() {
+            None | Some("sha256") => Algorithm::Sha256,
+            Some("sha512") => Algorithm::Sha512,
+            Some(_) => {
+                return Err(Refusal::new(Code::DigestInvalid, "the digest algorithms are sha256 and sha512"));
+            }
+        };
+        let upload = storage.begin_upload(&name, algorithm)?;
+        return Ok(accepted(&name, &upload, StatusCode::ACCEPTED));
+    };
+    let digest = routes::digest(&digest)?;
+    let upload = storage.begin_upload(&name, digest.algorithm())?;
+    let id = upload.id.clone();
+    let promised = digest.clone();
+    let result = match body.append_to(upload).await {
+        Ok(upload) => blocking(move || upload.finish(&promised)).await,
+        Err(refusal) => Err(refusal),
+    };
+    if let Err(refusal) = result {
+        // Nobody was told this upload's name: nothing could go on from what is left of it.
+        if let Ok(left) = storage.hold_upload(&name, &id) {
+            left.cancel()?;
+        }
+        return Err(refusal);
+    }
+    Ok(created(&name, &digest))
+}
+
+/// Whether a blob may be taken over: from the repository that is named, or, where none is
+/// named, from any that has it.
+fn is_mountable(storage: &Storage, digest: &Digest, from: Option<&str>) -> Result<bool, Refusal> {
+    match from {
+        None => Ok(storage.stored_size(digest)?.is_some()),
+        // A source that can't exist is as one that doesn't: the client uploads.
+        Some(from) => Ok(Name::parse(from).is_some_and(|from| storage.blob_size(&from, digest).is_ok())),
+    }
+}
+
+/// GET: how far the upload is.
+pub(super) fn state(storage: &Arc<Storage>, name: &Name, id: &str) -> Answer {
+    let upload = storage.hold_upload(name, id)?;
+    Ok(accepted(name, &upload, StatusCode::NO_CONTENT))
+}
+
+/// PATCH: the next bytes, as a chunk whose place is told or as a stream.
+pub(super) async fn append(
+    storage: &Arc<Storage>,
+    parts: &Parts,
+    body: Received,
+    name: Name,
+    id: String,
+) -> Answer {
+    let upload = storage.hold_upload(&name, &id)?;
+    check_place(parts, &name, &upload)?;
+    let upload = body.append_to(upload).await?;
+    Ok(accepted(&name, &upload, StatusCode::ACCEPTED))
+}
+
+/// PUT: the last bytes, if any, and the digest of everything.
+pub(super) async fn finish(
+    storage: &Arc<Storage>,
+    parts: &Parts,
+    body: Received,
+    name: Name,
+    id: String,
+) -> Answer {
+    let digest = parameter(&query(parts), "digest")
+        .ok_or_else(|| Refusal::new(Code::DigestInvalid, "the parameter digest is missing"))?;
+    let digest = routes::digest(&digest)?;
+    let mut upload = storage.hold_upload(&name, &id)?;
+    check_place(parts, &name, &upload)?;
+    let promised = digest.clone();
+    let upload = blocking(move || {
+        upload.mark()?;
+        Ok(upload)
+    })
+    .await?;
+    let upload = body.append_to(upload).await?;
+    blocking(move || upload.finish(&promised)).await?;
+    Ok(created(&name, &digest))
+}
+
+/// DELETE: the upload is given up.
+pub(super) fn cancel(storage: &Arc<Storage>, name: &Name, id: &str) -> Answer {
+    storage.hold_upload(name, id)?.cancel()?;
+    Ok(empty(StatusCode::NO_CONTENT))
+}
+
+/// A chunk that says where it belongs must belong at the end. One that does not is refused
+/// with the place to go on from; the upload stays as it is.
+fn check_place(parts: &Parts, name: &Name, upload: &Upload) -> Result<(), Refusal> {
+    let Some(range) = text(parts, header::CONTENT_RANGE) else { return Ok(()) };
+    let bounds = range.trim_start_matches("bytes ").split('/').next().and_then(|range| {
+        let (first, last) = range.split_once('-')?;
+        Some((first.trim().parse::<u64>().ok()?, last.trim().parse::<u64>().ok()?))
+    });
+    let length = text(parts, header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
+    let fits = bounds.is_some_and(|(first, last)| {
+        first == upload.size
+            && length.is_none_or(|length| {
+                last.checked_sub(first).and_then(|span| span.checked_add(1)) == Some(length)
+            })
+    });
+    // An empty last request with the range 0-0 or -1 is how some clients say "no more bytes".
+    if fits || length == Some(0) {
+        return Ok(());
+    }
+    let words = format!(
+        "the upload has {} bytes; the next chunk must begin there and be as long as it says",
+        upload.size
+    );
+    Err(Refusal::new(Code::RangeInvalid, words)
+        .header(header::LOCATION, location(name, upload))
+        .header(header::RANGE, range_so_far(upload)))
+}
+
+fn location(name: &Name, upload: &Upload) -> String {
+    format!("/v2/{name}/blobs/uploads/{}", upload.id)
+}
+
+/// What came so far, first and last byte. An upload without a byte has `0-0`, as in Docker's registry.
+fn range_so_far(upload: &Upload) -> String {
+    format!("0-{}", upload.size.saturating_sub(1))
+}
+
+fn accepted(name: &Name, upload: &Upload, status: StatusCode) -> Response<Body> {
+    let mut response = empty(status);
+    set(&mut response, header::LOCATION, &location(name, upload));
+    set(&mut response, header::RANGE, &range_so_far(upload));
+    set(&mut response, http::HeaderName::from_static("docker-upload-uuid"), &upload.id);
+    response
+}
+
+fn created(name: &Name, digest: &Digest) -> Response<Body> {
+    let mut response = empty(StatusCode::CREATED);
+    set(&mut response, header::LOCATION, &format!("/v2/{name}/blobs/{digest}"));
+    set(&mut response, CONTENT_DIGEST, &digest.to_string());
+    response
+}

@@ -1,0 +1,65 @@
+//! Planting: the seed's images go into a registry's folder, through the same checks as a
+//! push. `glassdock registry serve --seed` does this before it serves.
+
+use std::io;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use super::error::{Code, Refusal};
+use super::handlers::check_contents;
+use super::manifest::Manifest;
+use super::name::Name;
+use super::storage::Storage;
+use super::{Error, routes};
+use crate::seed::SeedImage;
+use glassdock_image::digest::Digest;
+
+/// Puts images into the registry of the folder `root`, which is made where it is missing.
+/// What is there stays: a tag that somebody pushed is not moved back to the seed's image.
+///
+/// # Errors
+///
+/// If the folder can't be written, or an image is not whole.
+pub fn plant(root: &Path, images: &[SeedImage]) -> Result<(), Error> {
+    let storage = Storage::open(root).map_err(|source| Error::Storage { path: root.to_owned(), source })?;
+    images.iter().try_for_each(|image| {
+        plant_one(&storage, image).map_err(|refusal| Error::Storage {
+            path: root.to_owned(),
+            source: io::Error::other(format!("cannot plant {}: {refusal}", image.repository)),
+        })
+    })
+}
+
+fn plant_one(storage: &Storage, image: &SeedImage) -> Result<(), Refusal> {
+    let name = Name::parse(&image.repository)
+        .ok_or_else(|| Refusal::new(Code::NameInvalid, format!("{} is no name", image.repository)))?;
+    for blob in &image.blobs {
+        let digest = verified(&blob.digest, &blob.bytes)?;
+        storage.store_bytes(&digest, &blob.bytes)?;
+        storage.link_blob(&name, &digest)?;
+    }
+    for content in &image.manifests {
+        let digest = verified(&content.digest, &content.bytes)?;
+        let manifest = Manifest::parse(&content.bytes, Some(&content.media_type))?;
+        check_contents(storage, &name, &manifest)?;
+        storage.put_manifest(&name, &digest, &manifest, &Bytes::copy_from_slice(&content.bytes), &[])?;
+    }
+    for (tag, digest) in &image.tags {
+        if storage.tag(&name, tag)?.is_none() {
+            storage.put_tag(&name, tag, &routes::digest(digest)?)?;
+        }
+    }
+    let about = serde_json::to_vec_pretty(&image.about)
+        .map_err(|error| Refusal::new(Code::Internal, error.to_string()))?;
+    storage.write_about(&name, &about)
+}
+
+fn verified(promised: &str, bytes: &[u8]) -> Result<Digest, Refusal> {
+    let promised = routes::digest(promised)?;
+    let computed = Digest::with(promised.algorithm(), bytes);
+    if computed == promised {
+        return Ok(promised);
+    }
+    Err(Refusal::new(Code::DigestInvalid, format!("the digest is {computed}, not {promised} as promised")))
+}

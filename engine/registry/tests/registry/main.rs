@@ -1,0 +1,7 @@
+//! The registry from outside: over real sockets, with real clients and peers.
+
+mod fake;
+mod hostile;
+mod peers;
+mod protocol;
+mod support;
