@@ -1,0 +1,237 @@
+//! Init: from the copy of a shim in new namespaces to the user's program.
+//!
+//! The steps are the list below, in this order; each is a function that says
+//! what holds before and after, and why it stands where it stands. A step that
+//! fails ends init, and its name travels with the error to whoever waits.
+
+mod mounts;
+
+mod privilege;
+
+mod root;
+
+mod user;
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use glassdock_kernel::capability;
+use glassdock_kernel::cgroup::Cgroup;
+use glassdock_kernel::namespace::{Kind, Set};
+use glassdock_kernel::path::Root;
+use glassdock_kernel::{mount, namespace, seccomp};
+use glassdock_trace::Trace;
+
+use crate::bundle::Extras;
+use crate::error::Failed;
+use crate::oci::{Linux, Process, Spec};
+use crate::shim::streams::ProcessEnds;
+use crate::wire::{self, Report, Word};
+
+/// Everything that init knows when it is born.
+pub(crate) struct Init<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) extras: &'a Extras,
+    pub(crate) folder: &'a std::path::Path,
+    pub(crate) privileges: Privileges<'a>,
+    /// The namespaces that were made for it; the cgroup namespace is still to come.
+    pub(crate) new: Set,
+    pub(crate) given: &'a [(Kind, String)],
+    pub(crate) cgroup: Option<&'a Cgroup>,
+    pub(crate) sync: &'a OwnedFd,
+    pub(crate) trace: Trace,
+    pub(crate) ends: ProcessEnds,
+    /// The container's root, attached; from the step `root` to `pivot`.
+    pub(crate) root: Option<(mount::Detached, Root)>,
+    /// The program's side of the terminal, from the step `console` on.
+    pub(crate) terminal: Option<OwnedFd>,
+}
+
+/// What the program may do, worked out before init was born.
+pub(crate) struct Privileges<'a> {
+    pub(crate) process: &'a Process,
+    /// The user in Docker's words; goes before the process's numbers.
+    pub(crate) user: Option<&'a str>,
+    /// Further groups, by name or number.
+    pub(crate) groups: &'a [String],
+    pub(crate) capabilities: capability::Sets,
+    pub(crate) filter: Option<seccomp::Filter>,
+}
+
+/// What a step gives.
+type Step = Result<(), Failure>;
+
+/// A step, with the name that its failure travels under.
+type NamedStep = (&'static str, fn(&mut Init<'_>) -> Step);
+
+/// The steps that make the container, up to the wait for the start.
+const SET_UP: &[NamedStep] = &[
+    ("cgroup", enter_cgroup),
+    ("namespaces", finish_namespaces),
+    ("names", set_names),
+    ("propagation", root::cut_propagation),
+    ("root", root::mount_root),
+    ("mounts", mounts::mount_all),
+    ("devices", root::make_devices),
+    ("console", root::open_console),
+    ("cwd", root::make_working_directory),
+    ("pivot", root::pivot),
+    ("sysctl", set_sysctls),
+    ("readonly", root::protect_paths),
+    ("mask", root::mask_paths),
+];
+
+/// The steps that turn init into the program, after the start.
+const BECOME: &[NamedStep] = &[("stdio", privilege::connect_stdio), ("exec", privilege::become_program)];
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// A door to Linux.
+    #[error(transparent)]
+    Kernel(#[from] glassdock_kernel::Error),
+    /// Talking with the shim.
+    #[error("talking with the shim")]
+    Talk(#[from] std::io::Error),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// The program can't be executed; with Docker's words and status.
+    #[error("{message}")]
+    Exec {
+        /// `exec: "foo": executable file not found in $PATH`.
+        message: String,
+        /// 127 not found, 126 can't be executed.
+        status: i32,
+        /// The kernel's error.
+        errno: Option<i32>,
+    },
+}
+
+/// The body of init: never returns to the shim's code but as a status.
+pub(crate) fn run(mut init: Init<'_>) -> u8 {
+    match run_steps(&mut init) {
+        Ok(()) => 0,
+        Err(failed) => {
+            let status = u8::try_from(failed.status).unwrap_or(1);
+            // Without a shim there is nobody left to tell.
+            let _ = wire::send(init.sync, &Report::Failed(failed), &[]);
+            status
+        }
+    }
+}
+
+fn run_steps(init: &mut Init<'_>) -> Result<(), Failed> {
+    wait_for(init, |word| matches!(word, Word::Begin)).map_err(|failure| failure.in_step("begin"))?;
+    // Where the clock of the trace runs, a process has the number that the host sees.
+    init.trace = init.trace.with_pid(glassdock_kernel::files::host_pid());
+    for (name, step) in SET_UP {
+        step(init).map_err(|failure| failure.in_step(name))?;
+    }
+    wire::send(init.sync, &Report::Ready, &[]).map_err(|error| Failure::Talk(error).in_step("ready"))?;
+    wait_for(init, |word| matches!(word, Word::Start)).map_err(|failure| failure.in_step("start"))?;
+    for (name, step) in BECOME {
+        step(init).map_err(|failure| failure.in_step(name))?;
+    }
+    Ok(())
+}
+
+fn wait_for(init: &Init<'_>, expected: fn(&Word) -> bool) -> Step {
+    match wire::receive::<Word>(init.sync)? {
+        Some((word, _)) if expected(&word) => Ok(()),
+        Some((word, _)) => Err(Failure::Invalid(format!("unexpected {word:?} from the shim"))),
+        None => Err(Failure::Talk(std::io::ErrorKind::UnexpectedEof.into())),
+    }
+}
+
+/// Goes under the container's limits; cgroups(7).
+///
+/// First of all, so that everything that init does is on the container's account, and
+/// before the cgroup namespace is made: that has as its root the group that its maker is in.
+/// Init moves itself: for a process that moves another, the kernel waits for a grace
+/// period of RCU, which takes longer than everything else here together.
+fn enter_cgroup(init: &mut Init<'_>) -> Step {
+    if let Some(cgroup) = init.cgroup {
+        cgroup.enter(&init.trace)?;
+    }
+    Ok(())
+}
+
+/// Joins the namespaces of others, and makes the cgroup namespace, which clone3(2)
+/// could not have made before the step above; setns(2), cgroup_namespaces(7).
+fn finish_namespaces(init: &mut Init<'_>) -> Step {
+    for (kind, path) in init.given {
+        // A pid namespace counts for children only: the shim joined it before the clone.
+        if *kind != Kind::Pid && *kind != Kind::User {
+            namespace::join_path(&init.trace, path.as_ref(), *kind)?;
+        }
+    }
+    if init.new.contains(Kind::Cgroup) {
+        namespace::unshare(&init.trace, Set::EMPTY.with(Kind::Cgroup))?;
+    }
+    Ok(())
+}
+
+/// Names the machine; uts_namespaces(7).
+fn set_names(init: &mut Init<'_>) -> Step {
+    let (hostname, domainname) = (init.spec.hostname.as_deref(), init.spec.domainname.as_deref());
+    if hostname.is_none() && domainname.is_none() {
+        return Ok(());
+    }
+    if !init.new.contains(Kind::Uts) {
+        return Err(Failure::Invalid("a hostname takes a new uts namespace".to_owned()));
+    }
+    Ok(namespace::set_names(&init.trace, hostname, domainname)?)
+}
+
+/// Sets kernel parameters; sysctl(8).
+///
+/// After the pivot, since they are written through the container's own proc; before
+/// `/proc/sys` becomes read-only.
+fn set_sysctls(init: &mut Init<'_>) -> Step {
+    for (name, value) in init.linux().map(|linux| &linux.sysctl).into_iter().flatten() {
+        namespace::set_sysctl(&init.trace, name, value)?;
+    }
+    Ok(())
+}
+
+impl Init<'_> {
+    fn linux(&self) -> Option<&Linux> {
+        self.spec.linux.as_ref()
+    }
+
+    /// The root, between the steps that mount it and enter it.
+    fn root(&self) -> Result<&Root, Failure> {
+        self.root
+            .as_ref()
+            .map(|(_, root)| root)
+            .ok_or_else(|| Failure::Invalid("there is no root yet".to_owned()))
+    }
+}
+
+impl Failure {
+    /// The failure as it travels to the shim and the daemon.
+    pub(crate) fn in_step(self, step: &str) -> Failed {
+        let (status, errno, aborted) = match &self {
+            Self::Exec { status, errno, .. } => (*status, *errno, false),
+            Self::Kernel(error) => (128, error.errno(), matches!(error, glassdock_kernel::Error::Aborted(_))),
+            Self::Talk(error) => (128, error.raw_os_error(), false),
+            Self::Invalid(_) => (128, None, false),
+        };
+        let message = glassdock_trace::Failure::of(&self).message;
+        Failed { step: step.to_owned(), message, errno, status, aborted }
+    }
+}
+
+/// Runs the last steps for a further process, which is in the container already.
+pub(crate) fn become_exec(mut init: Init<'_>) -> u8 {
+    let result =
+        BECOME.iter().try_for_each(|(name, step)| step(&mut init).map_err(|failure| failure.in_step(name)));
+    match result {
+        Ok(()) => 0,
+        Err(failed) => {
+            let status = u8::try_from(failed.status).unwrap_or(1);
+            let _ = wire::send(init.sync.as_fd(), &Report::Failed(failed), &[]);
+            status
+        }
+    }
+}

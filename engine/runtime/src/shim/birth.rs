@@ -1,0 +1,226 @@
+//! From the daemon's order to a container's first process.
+
+use std::cell::Cell;
+use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use glassdock_kernel::cgroup::Cgroup;
+use glassdock_kernel::namespace::{self, Kind, Set};
+use glassdock_kernel::process::{self, Child, Process};
+use glassdock_trace::{Actor, Channel, Trace};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use super::serve::{Proc, Server};
+use super::streams::Streams;
+use crate::bundle::{Bundle, Extras};
+use crate::error::{Error, Failed};
+use crate::init::{self, Init, Privileges};
+use crate::log::Writer;
+use crate::oci::{Linux, Spec};
+use crate::plan::{self, invalid};
+use crate::wire::{self, Carried, Order, Word};
+
+/// Makes the container as far as its first process, which then sets itself up.
+///
+/// Everything that can be found wrong with the bundle is found before anything is made.
+pub(super) fn give_birth(
+    order: &Order,
+    channel: Option<Arc<Channel>>,
+    control: &OwnedFd,
+) -> Result<Server, Failed> {
+    let (trace, init_trace) = traces(order.carried.as_ref(), channel.as_ref());
+    let bundle = Bundle::new(&order.bundle);
+    let spec = bundle.spec().map_err(|error| in_step("bundle", &error))?;
+    let extras = bundle.extras().map_err(|error| in_step("bundle", &error))?;
+    let process = spec.process.as_ref().ok_or_else(|| invalid("bundle", "config.json has no process"))?;
+    if process.args.is_empty() {
+        return Err(invalid("bundle", "config.json has no process.args"));
+    }
+    let no_linux = Linux::default();
+    let linux = spec.linux.as_ref().unwrap_or(&no_linux);
+    let (new, given) = plan::namespaces(&linux.namespaces)?;
+    let privileges = Privileges {
+        process,
+        user: extras.user.as_deref(),
+        groups: &extras.groups,
+        capabilities: plan::capabilities(process.capabilities.as_ref())?,
+        filter: linux.seccomp.as_ref().map(plan::filter).transpose()?,
+    };
+    let limits = linux.resources.as_ref().map(plan::limits).unwrap_or_default();
+
+    let log = extras.log.as_ref().map(Writer::open).transpose().map_err(|error| io_step("log", &error))?;
+    let (streams, ends) = if process.terminal {
+        (
+            Streams::terminal(extras.stdin, log),
+            crate::shim::streams::ProcessEnds { input: None, outputs: None },
+        )
+    } else {
+        Streams::pipes(extras.stdin, log).map_err(|error| io_step("stdio", &error))?
+    };
+    let folder = File::open(bundle.folder()).map_err(|error| io_step("bundle", &error))?;
+    let listener = listen(&folder).map_err(|error| io_step("socket", &error))?;
+    let undo = Undo { folder: Some(folder), cgroup: None, trace: trace.clone() };
+    let (sync, sync_init) =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(|error| io_step("socket", &error.into()))?;
+
+    let mut undo = undo;
+    if let Some(path) = linux.cgroups_path.as_deref() {
+        let (cgroup, _warnings) = Cgroup::create(&trace, path.trim_matches('/'), &limits)
+            .map_err(|error| kernel_step("cgroup", error))?;
+        undo.cgroup = Some(cgroup);
+    }
+    for (kind, path) in &given {
+        if *kind == Kind::Pid {
+            namespace::join_path(&trace, path.as_ref(), *kind)
+                .map_err(|error| kernel_step("namespaces", error))?;
+        }
+    }
+
+    // What only the shim may hold: init closes its copies at once, so that an end that
+    // the shim closes is closed.
+    let mine = Cell::new(Some((listener, sync, streams, control.try_clone().ok())));
+    let init_process = {
+        let cgroup = undo.cgroup.as_ref();
+        let child = Child {
+            role: "init",
+            namespaces: new.without(Kind::Cgroup),
+            cgroup: cgroup.and_then(Cgroup::birthplace),
+            sibling: false,
+        };
+        let (spec, extras, mine, given, sync) = (&spec, &extras, &mine, &given, &sync_init);
+        process::clone_child(&trace, &child, move || {
+            drop(mine.take());
+            init::run(Init {
+                spec,
+                extras,
+                folder: &order.bundle,
+                privileges,
+                new,
+                given,
+                cgroup,
+                sync,
+                trace: init_trace,
+                ends,
+                root: None,
+                terminal: None,
+            })
+        })
+        .map_err(|error| kernel_step("namespaces", error))?
+    };
+    drop(sync_init);
+    let Some((listener, sync, streams, _)) = mine.take() else {
+        return Err(invalid("namespaces", "the shim lost its own descriptors"));
+    };
+    begin(&trace, linux, new, &init_process, &sync)?;
+    let oom = undo.cgroup.as_ref().and_then(|cgroup| cgroup.watch_oom().ok().flatten());
+    let (folder, cgroup) = undo.keep();
+    let first = Proc::first(init_process, sync, streams, trace.clone());
+    Ok(Server::new(bundle, folder, listener, cgroup, oom, first, trace, kinds(new, &given)))
+}
+
+/// Maps the users of a new user namespace, and lets init set itself up: not before, so
+/// that its first event comes after the one that tells of its birth.
+fn begin(trace: &Trace, linux: &Linux, new: Set, init: &Process, sync: &OwnedFd) -> Result<(), Failed> {
+    let mapped = if new.contains(Kind::User) {
+        let (users, groups) = (plan::ranges(&linux.uid_mappings), plan::ranges(&linux.gid_mappings));
+        namespace::write_idmap(trace, init.pid(), &users, &groups)
+            .map_err(|error| kernel_step("namespaces", error))
+    } else {
+        Ok(())
+    };
+    mapped
+        .and_then(|()| wire::send(sync, &Word::Begin, &[]).map_err(|error| io_step("begin", &error)))
+        .inspect_err(|_| {
+            let _ = init.signal(&Trace::off(), process::Signal::KILL);
+            let _ = init.wait(&Trace::off());
+        })
+}
+
+/// The traces of the shim and of init: two shares of the numbers that the order came with.
+pub(super) fn traces(carried: Option<&Carried>, channel: Option<&Arc<Channel>>) -> (Trace, Trace) {
+    match (carried, channel) {
+        (Some(carried), Some(channel)) => {
+            (carried.open(channel, Actor::Shim, 0), carried.open(channel, Actor::Init, 1))
+        }
+        _ => (Trace::off(), Trace::off()),
+    }
+}
+
+fn kinds(new: Set, given: &[(Kind, String)]) -> Set {
+    given.iter().fold(new, |set, (kind, _)| set.with(*kind))
+}
+
+/// Listens at `BUNDLE/shim.sock`; only the owner may connect.
+fn listen(folder: &File) -> std::io::Result<UnixListener> {
+    let path = wire::socket_path(folder.as_fd(), "shim.sock");
+    if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+        return Err(std::io::Error::other("a shim runs for this bundle already"));
+    }
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mask = rustix::process::umask(rustix::fs::Mode::from_bits_truncate(0o177));
+    let listener = UnixListener::bind(&path);
+    rustix::process::umask(rustix::fs::Mode::from_bits_truncate(mask.bits() & 0o022 | 0o022));
+    let listener = listener?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// What was made so far; dropped, it is removed again.
+struct Undo {
+    folder: Option<File>,
+    cgroup: Option<Cgroup>,
+    trace: Trace,
+}
+
+impl Undo {
+    fn keep(mut self) -> (Option<File>, Option<Cgroup>) {
+        (self.folder.take(), self.cgroup.take())
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.folder {
+            let _ = fs::remove_file(wire::socket_path(folder.as_fd(), "shim.sock"));
+        }
+        // After an abort at the step gate no step is done any more; cleaning up is.
+        if let Some(cgroup) = &self.cgroup
+            && cgroup.remove(&self.trace).is_err()
+        {
+            let _ = cgroup.remove(&glassdock_trace::Trace::off());
+        }
+    }
+}
+
+fn in_step(step: &str, error: &Error) -> Failed {
+    let message = glassdock_trace::Failure::of(error).message;
+    Failed { step: step.to_owned(), message, errno: None, status: 128, aborted: false }
+}
+
+pub(super) fn io_step(step: &str, error: &std::io::Error) -> Failed {
+    Failed {
+        step: step.to_owned(),
+        message: error.to_string(),
+        errno: error.raw_os_error(),
+        status: 128,
+        aborted: false,
+    }
+}
+
+pub(super) fn kernel_step(step: &str, error: glassdock_kernel::Error) -> Failed {
+    init::Failure::Kernel(error).in_step(step)
+}
+
+/// What an exec needs of the bundle, read anew by the process that needs it: the shim
+/// itself keeps no configuration in its memory.
+pub(super) fn read_bundle(bundle: &Bundle) -> Result<(Spec, Extras), Failed> {
+    let spec = bundle.spec().map_err(|error| in_step("bundle", &error))?;
+    let extras = bundle.extras().map_err(|error| in_step("bundle", &error))?;
+    Ok((spec, extras))
+}

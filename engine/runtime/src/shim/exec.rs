@@ -1,0 +1,196 @@
+//! A further process in the container.
+//!
+//! ```text
+//!   shim ──fork──► between: reads the bundle, enters the cgroup, joins the namespaces
+//!     ▲              └─clone3(CLONE_PARENT)──► the process, in the pid namespace too
+//!     └── its child, as init is ◄──────────────────┘
+//! ```
+//!
+//! The one between is needed because joining a pid namespace counts only for children
+//! (pid_namespaces(7)), and because the shim itself must stay outside. With
+//! `CLONE_PARENT` the process is the shim's own child, so the shim collects its status.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+
+use glassdock_kernel::path::Root;
+use glassdock_kernel::process::{self, Child, Process};
+use glassdock_kernel::pty::{Pty, Size};
+use glassdock_kernel::{namespace, pty};
+use glassdock_trace::{Channel, Trace};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use super::birth::{io_step, kernel_step, read_bundle, traces};
+use super::serve::{Phase, Proc, Server, reply};
+use super::streams::{ProcessEnds, Streams};
+use crate::bundle::Stdin;
+use crate::client::ExecSpec;
+use crate::error::Failed;
+use crate::init::{self, Failure, Init, Privileges};
+use crate::plan::{self, invalid};
+use crate::wire::{self, Carried, Reply, Report};
+
+impl Server {
+    /// Starts the process; its client hears when it runs, or why it does not.
+    pub(super) fn exec(
+        &mut self,
+        spec: ExecSpec,
+        carried: Option<&Carried>,
+        fds: Vec<OwnedFd>,
+        client: UnixStream,
+    ) {
+        let channel = fds.into_iter().next().map(Channel::from_fd).map(Arc::new);
+        let (_, trace) = traces(carried, channel.as_ref());
+        match self.begin_exec(&spec, &trace) {
+            Ok(mut proc) => {
+                proc.wait_start.push(client);
+                self.procs.push(proc);
+            }
+            Err(failed) => reply(&client, &Reply::Failed(failed)),
+        }
+    }
+
+    fn begin_exec(&self, spec: &ExecSpec, trace: &Trace) -> Result<Proc, Failed> {
+        let first = self.procs.first().filter(|first| first.phase == Phase::Running);
+        let first = first.ok_or_else(|| invalid("exec", "the container is not running"))?;
+        if spec.id.is_empty() || self.procs.iter().any(|proc| proc.id == spec.id) {
+            return Err(invalid("exec", format!("the id {:?} is empty or taken", spec.id)));
+        }
+        if spec.process.args.is_empty() {
+            return Err(invalid("exec", "there is no program"));
+        }
+        let mode = if spec.open_stdin { Stdin::Once } else { Stdin::Closed };
+        let (streams, ends) = if spec.process.terminal {
+            (Streams::terminal(mode, None), ProcessEnds { input: None, outputs: None })
+        } else {
+            Streams::pipes(mode, None).map_err(|error| io_step("stdio", &error))?
+        };
+        let (sync, sync_child) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(|error| io_step("socket", &error.into()))?;
+        let between =
+            process::clone_child(&Trace::off(), &Child { role: "exec", ..Child::default() }, || {
+                let result = self.go_between(first, spec, trace, &sync_child, ends);
+                let failed = result.err();
+                let status = u8::from(failed.is_some());
+                if let Some(failed) = failed {
+                    let _ = wire::send(&sync_child, &Report::Failed(failed), &[]);
+                }
+                status
+            })
+            .map_err(|error| kernel_step("exec", error))?;
+        drop(sync_child);
+        let ended = between.wait(&Trace::off()).map_err(|error| kernel_step("exec", error))?;
+        self.meet_child(spec, trace, sync, streams, ended)
+    }
+
+    /// The one between is gone: what it said, and perhaps its child, is in the socket.
+    fn meet_child(
+        &self,
+        spec: &ExecSpec,
+        trace: &Trace,
+        sync: OwnedFd,
+        streams: Streams,
+        ended: process::Exit,
+    ) -> Result<Proc, Failed> {
+        let mut early = Vec::new();
+        let pid = loop {
+            match wire::receive::<Report>(&sync) {
+                Ok(Some((Report::Child(pid), _))) => break pid,
+                Ok(Some((Report::Failed(failed), _))) if ended.code() != 0 => return Err(failed),
+                Ok(Some(report)) => early.push(report),
+                Ok(None) => return Err(invalid("exec", "the process was not made")),
+                Err(error) => return Err(io_step("exec", &error)),
+            }
+        };
+        // Our own child, which nobody else collects: the number can't be another's.
+        let process = Process::open(pid).map_err(|error| kernel_step("exec", error))?;
+        let mut proc = Proc::first(process, sync, streams, trace.clone());
+        proc.id = spec.id.clone();
+        proc.phase = Phase::Starting;
+        proc.attach = spec.attach;
+        for (report, fds) in early {
+            if let Some(failed) = proc.take(report, fds) {
+                proc.failed.get_or_insert(failed);
+            }
+        }
+        Ok(proc)
+    }
+
+    /// In the one between: everything that must be read or entered from outside, then the child.
+    fn go_between(
+        &self,
+        first: &Proc,
+        spec: &ExecSpec,
+        trace: &Trace,
+        sync: &OwnedFd,
+        ends: ProcessEnds,
+    ) -> Result<(), Failed> {
+        let (config, extras) = read_bundle(&self.bundle)?;
+        let own = config.process.as_ref();
+        let names = spec.process.capabilities.as_ref().or(own.and_then(|own| own.capabilities.as_ref()));
+        let seccomp = config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+        let privileges = Privileges {
+            process: &spec.process,
+            user: spec.user.as_deref(),
+            groups: &extras.groups,
+            capabilities: plan::capabilities(names)?,
+            filter: seccomp.filter(|_| !spec.privileged).map(plan::filter).transpose()?,
+        };
+        let host_proc = File::open("/proc").map_err(|error| io_step("exec", &error))?;
+        let trace = &trace.with_pid(glassdock_kernel::files::host_pid());
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.enter(trace).map_err(|error| kernel_step("cgroup", error))?;
+        }
+        let pid = first.process.pid();
+        namespace::join_process(trace, first.process.as_fd(), pid, self.kinds)
+            .map_err(|error| kernel_step("namespaces", error))?;
+        let child = Child { role: "exec", sibling: true, ..Child::default() };
+        let made = process::clone_child(trace, &child, || {
+            let mut init = Init {
+                spec: &config,
+                extras: &extras,
+                folder: self.bundle.folder(),
+                privileges,
+                new: namespace::Set::EMPTY,
+                given: &[],
+                cgroup: None,
+                sync,
+                trace: trace.with_pid(pid_on(&host_proc)),
+                ends,
+                root: None,
+                terminal: None,
+            };
+            if let Err(failure) = open_terminal(&mut init) {
+                let _ = wire::send(sync, &Report::Failed(failure.in_step("console")), &[]);
+                return 1;
+            }
+            init::become_exec(init)
+        })
+        .map_err(|error| kernel_step("exec", error))?;
+        wire::send(sync, &Report::Child(made.pid()), &[]).map_err(|error| io_step("exec", &error))
+    }
+}
+
+/// The number of this process on the host, by the host's own proc.
+fn pid_on(host_proc: &File) -> u32 {
+    let link = rustix::fs::readlinkat(host_proc, "self", Vec::new()).ok();
+    link.and_then(|link| link.to_str().ok()?.parse().ok()).unwrap_or_else(std::process::id)
+}
+
+/// A terminal of the container's devpts for the process, if it wants one.
+fn open_terminal(init: &mut Init<'_>) -> Result<(), Failure> {
+    if !init.privileges.process.terminal {
+        return Ok(());
+    }
+    let pty = Pty::open(&Root::open(Path::new("/"))?)?;
+    if let Some(size) = init.privileges.process.console_size {
+        pty::resize(pty.terminal.as_fd(), Size { rows: size.height, columns: size.width })?;
+    }
+    wire::send(init.sync, &Report::Terminal, &[pty.controller.as_fd()])?;
+    init.terminal = Some(pty.terminal);
+    Ok(())
+}

@@ -1,0 +1,412 @@
+//! The shim's loop: it waits for whatever happens next, and does it.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+use glassdock_kernel::cgroup::{Cgroup, OomWatch};
+use glassdock_kernel::namespace::Set;
+use glassdock_kernel::process::{self, Process};
+use glassdock_trace::{Body, Trace};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::requests::Conn;
+use super::streams::{Streams, What};
+use crate::bundle::Bundle;
+use crate::client::{Notice, Streams as Wanted};
+use crate::error::Failed;
+use crate::wire::{self, Reply, Report, Word};
+use crate::{plan, stamp};
+
+/// So long a failed container waits for somebody to ask why.
+const LAST_WORDS: Duration = Duration::from_secs(60);
+
+/// So long an ended container waits for clients to take what is left for them.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// So long nothing must happen for the shim to give back the memory that work took.
+const REST: Duration = Duration::from_millis(50);
+
+/// Everything that the shim keeps.
+pub(crate) struct Server {
+    pub(super) bundle: Bundle,
+    pub(super) folder: Option<File>,
+    pub(super) listener: UnixListener,
+    pub(super) cgroup: Option<Cgroup>,
+    pub(super) oom: Option<OomWatch>,
+    pub(super) oom_killed: bool,
+    /// The container's first process is the first; those of exec come after it.
+    pub(super) procs: Vec<Proc>,
+    /// How processes of exec ended, the latest last.
+    pub(super) ended_execs: Vec<(String, i32)>,
+    pub(super) conns: Vec<Conn>,
+    pub(super) watchers: Vec<UnixStream>,
+    pub(super) trace: Trace,
+    /// The namespaces that the container does not share with the shim.
+    pub(super) kinds: Set,
+    pub(super) started_at: Option<String>,
+    pub(super) paused: bool,
+    /// Somebody asked for the end: that it comes is no failure.
+    pub(super) killed: bool,
+    /// Why the container could not be made or started.
+    pub(super) failed: Option<Failed>,
+    /// When the shim ends, at the latest.
+    pub(super) deadline: Option<Instant>,
+    /// Nothing happened for a while: the next wait is a long one.
+    resting: bool,
+}
+
+/// A process that the shim keeps: init, or one of exec.
+pub(super) struct Proc {
+    /// The id of an exec; empty for the container's first process.
+    pub(super) id: String,
+    pub(super) process: Process,
+    /// Until execve(2).
+    pub(super) sync: Option<OwnedFd>,
+    pub(super) streams: Streams,
+    pub(super) trace: Trace,
+    pub(super) phase: Phase,
+    /// The step that ends when execve(2) closes the sync socket.
+    executing: Option<(u64, u64, Body)>,
+    pub(super) failed: Option<Failed>,
+    /// Those who wait for the set-up, and for the program.
+    pub(super) wait_ready: Vec<UnixStream>,
+    pub(super) wait_start: Vec<UnixStream>,
+    /// The client of an exec that is attached from the first byte.
+    pub(super) attach: Option<Wanted>,
+}
+
+/// Where a process stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    SettingUp,
+    Ready,
+    Starting,
+    Running,
+    Ended,
+}
+
+/// What a descriptor of the loop belongs to.
+#[derive(Clone, Copy, Debug)]
+enum Token {
+    Listener,
+    Oom,
+    Conn(usize),
+    Watcher(usize),
+    Sync(usize),
+    Stream(usize, What),
+    End(usize),
+}
+
+impl Server {
+    #[expect(clippy::too_many_arguments, reason = "the one place where a server is put together")]
+    pub(super) fn new(
+        bundle: Bundle,
+        folder: Option<File>,
+        listener: UnixListener,
+        cgroup: Option<Cgroup>,
+        oom: Option<OomWatch>,
+        first: Proc,
+        trace: Trace,
+        kinds: Set,
+    ) -> Self {
+        Self {
+            bundle,
+            folder,
+            listener,
+            cgroup,
+            oom,
+            oom_killed: false,
+            procs: vec![first],
+            ended_execs: Vec::new(),
+            conns: Vec::new(),
+            watchers: Vec::new(),
+            trace,
+            kinds,
+            started_at: None,
+            paused: false,
+            killed: false,
+            failed: None,
+            deadline: None,
+            resting: false,
+        }
+    }
+
+    /// The number of the container's first process.
+    pub(super) fn init_pid(&self) -> u32 {
+        self.procs.first().map_or(0, |first| first.process.pid())
+    }
+
+    /// Serves until the container has ended and everybody was told.
+    pub(super) fn serve(mut self) {
+        while !self.is_done() {
+            let ready = self.wait();
+            self.resting = ready.is_empty() && self.is_running();
+            for (token, flags) in ready {
+                self.handle(token, flags);
+            }
+            self.sweep();
+        }
+        self.leave();
+    }
+
+    fn is_done(&self) -> bool {
+        let late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let Some(first) = self.procs.first() else { return true };
+        if first.phase != Phase::Ended || self.procs.len() > 1 {
+            return false;
+        }
+        // After a failure somebody has to ask; after an end, all clients have to have all.
+        late || (self.failed.is_none() && first.streams.is_idle())
+    }
+
+    /// Waits for something to happen.
+    fn wait(&self) -> Vec<(Token, PollFlags)> {
+        let mut tokens = Vec::with_capacity(8);
+        let mut fds = Vec::with_capacity(8);
+        let mut watch = |token, fd, flags| {
+            tokens.push(token);
+            fds.push(PollFd::from_borrowed_fd(fd, flags));
+        };
+        watch(Token::Listener, self.listener.as_fd(), PollFlags::IN);
+        if let Some(oom) = &self.oom {
+            watch(Token::Oom, oom.as_fd(), PollFlags::IN);
+        }
+        for (index, conn) in self.conns.iter().enumerate() {
+            watch(Token::Conn(index), conn.stream.as_fd(), PollFlags::IN);
+        }
+        for (index, watcher) in self.watchers.iter().enumerate() {
+            watch(Token::Watcher(index), watcher.as_fd(), PollFlags::IN);
+        }
+        for (index, proc) in self.procs.iter().enumerate() {
+            if let Some(sync) = &proc.sync {
+                watch(Token::Sync(index), sync.as_fd(), PollFlags::IN);
+            }
+            // Output of an exec waits until its client is attached.
+            if proc.id.is_empty() || proc.phase == Phase::Running {
+                for (what, fd, flags) in proc.streams.interests() {
+                    watch(Token::Stream(index, what), fd, flags);
+                }
+            }
+            if proc.phase != Phase::Ended {
+                watch(Token::End(index), proc.process.as_fd(), PollFlags::IN);
+            }
+        }
+        let timeout = self.timeout();
+        if timeout.is_none() && self.resting {
+            // Quiet after some work: memory goes back to the kernel. Right before the wait, so that
+            // what runs after it, and comes back into memory for that, is as little as can be.
+            process::trim_memory();
+        }
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => tokens
+                .into_iter()
+                .zip(&fds)
+                .map(|(token, fd)| (token, fd.revents()))
+                .filter(|(_, flags)| !flags.is_empty())
+                .collect(),
+            Err(_) => Vec::new(),
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        self.procs.first().is_some_and(|first| first.phase == Phase::Running)
+    }
+
+    fn timeout(&self) -> Option<rustix::event::Timespec> {
+        let mut wait = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if self.is_running() && !self.resting {
+            wait = Some(REST);
+        }
+        if self.procs.iter().any(|proc| proc.streams.is_held_up()) {
+            wait = Some(wait.unwrap_or(Duration::MAX).min(Duration::from_millis(500)));
+        }
+        wait.map(|wait| rustix::event::Timespec {
+            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: wait.subsec_nanos().into(),
+        })
+    }
+
+    /// Indices stay good for a whole round: removals wait for [`Server::sweep`].
+    fn handle(&mut self, token: Token, flags: PollFlags) {
+        match token {
+            Token::Listener => self.accept(),
+            Token::Oom => self.count_oom(),
+            Token::Conn(index) => self.read_request(index),
+            Token::Watcher(index) => self.check_watcher(index),
+            Token::Sync(index) => self.hear(index),
+            Token::Stream(index, what) => {
+                if let Some(proc) = self.procs.get_mut(index) {
+                    proc.streams.handle(what, flags);
+                }
+            }
+            Token::End(index) => self.end_of(index),
+        }
+    }
+
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        for proc in &mut self.procs {
+            proc.streams.sweep(now);
+        }
+        self.conns.retain(|conn| !conn.done);
+        let mut first = true;
+        self.procs.retain(|proc| {
+            // The first stays to the end; an exec goes when it ended and its client has everything.
+            std::mem::take(&mut first) || proc.phase != Phase::Ended || !proc.streams.is_idle()
+        });
+    }
+
+    fn count_oom(&mut self) {
+        if let Some(oom) = &mut self.oom
+            && oom.killed().is_ok_and(|killed| killed > 0)
+        {
+            self.oom_killed = true;
+            self.notify(&Notice::Oom);
+        }
+    }
+
+    /// A watcher says nothing: when it is readable, it has left.
+    fn check_watcher(&mut self, index: usize) {
+        let mut byte = [0_u8; 16];
+        let Some(watcher) = self.watchers.get(index) else { return };
+        if let Ok((0, _)) | Err(rustix::io::Errno::CONNRESET) =
+            rustix::net::recv(watcher, &mut byte, rustix::net::RecvFlags::DONTWAIT)
+        {
+            self.watchers.remove(index);
+        }
+    }
+
+    /// Tells everybody who watches. One who doesn't listen is dropped, not waited for.
+    pub(super) fn notify(&mut self, notice: &Notice) {
+        let Ok(mut line) = serde_json::to_vec(notice) else { return };
+        line.push(b'\n');
+        let flags = rustix::net::SendFlags::DONTWAIT | rustix::net::SendFlags::NOSIGNAL;
+        self.watchers
+            .retain(|watcher| rustix::net::send(watcher, &line, flags).is_ok_and(|sent| sent == line.len()));
+    }
+
+    /// Hears what a process on its way to execve(2) has to say.
+    pub(super) fn hear(&mut self, index: usize) {
+        let Some(proc) = self.procs.get_mut(index) else { return };
+        let Some(sync) = &proc.sync else { return };
+        match wire::receive::<Report>(sync) {
+            Ok(Some((report, fds))) => {
+                if let Some(failed) = proc.take(report, fds) {
+                    proc.failed.get_or_insert(failed);
+                }
+            }
+            Ok(None) => {
+                proc.sync = None;
+                if proc.executing.is_some() && proc.failed.is_none() {
+                    self.runs(index);
+                }
+            }
+            Err(error) => {
+                proc.failed.get_or_insert(plan::invalid("talk", format!("talking with init: {error}")));
+                proc.sync = None;
+            }
+        }
+    }
+
+    /// execve(2) has succeeded: it closed the sync socket, without a word of failure before.
+    fn runs(&mut self, index: usize) {
+        let Some(proc) = self.procs.get_mut(index) else { return };
+        proc.phase = Phase::Running;
+        if let Some((span, began_ns, body)) = proc.executing.take() {
+            proc.trace.adopt(span, began_ns, body).ok();
+        }
+        let pid = proc.process.pid();
+        if proc.id.is_empty() {
+            for waiter in proc.wait_ready.drain(..).chain(proc.wait_start.drain(..)) {
+                reply(&waiter, &Reply::Done);
+            }
+            let at = stamp::now();
+            self.started_at = Some(at.clone());
+            self.notify(&Notice::Started { at });
+        } else if let Some(client) = proc.wait_start.pop() {
+            reply(&client, &Reply::Execed { pid });
+            if let Some(wanted) = proc.attach {
+                proc.streams.attach(client, wanted, &[]);
+            }
+        }
+    }
+
+    /// Why the container could not be made or started: whoever waits hears it now,
+    /// whoever asks later hears it then.
+    pub(super) fn fail(&mut self, failed: Failed) {
+        let Some(first) = self.procs.first_mut() else { return };
+        let waiters: Vec<_> = first.wait_ready.drain(..).chain(first.wait_start.drain(..)).collect();
+        for waiter in &waiters {
+            reply(waiter, &Reply::Failed(failed.clone()));
+        }
+        let patience = if waiters.is_empty() { LAST_WORDS } else { Duration::ZERO };
+        self.deadline = Some(Instant::now() + patience);
+        self.failed = Some(failed);
+    }
+
+    pub(super) fn say_farewell(&mut self) {
+        self.deadline = Some(Instant::now() + FAREWELL);
+    }
+}
+
+impl Proc {
+    /// The container's first process.
+    pub(super) fn first(process: Process, sync: OwnedFd, streams: Streams, trace: Trace) -> Self {
+        Self {
+            id: String::new(),
+            process,
+            sync: Some(sync),
+            streams,
+            trace,
+            phase: Phase::SettingUp,
+            executing: None,
+            failed: None,
+            wait_ready: Vec::new(),
+            wait_start: Vec::new(),
+            attach: None,
+        }
+    }
+
+    /// Takes a report; gives back a failure.
+    pub(super) fn take(&mut self, report: Report, fds: Vec<OwnedFd>) -> Option<Failed> {
+        match report {
+            Report::Terminal => {
+                let controller = fds.into_iter().next()?;
+                self.streams
+                    .set_terminal(controller)
+                    .err()
+                    .map(|error| super::birth::io_step("console", &error))
+            }
+            Report::Ready => {
+                self.phase = Phase::Ready;
+                for waiter in self.wait_ready.drain(..) {
+                    reply(&waiter, &Reply::Done);
+                }
+                if self.wait_start.is_empty() { None } else { self.release() }
+            }
+            Report::Executing { span, began_ns, body } => {
+                self.executing = Some((span, began_ns, *body));
+                None
+            }
+            Report::Failed(failed) => Some(failed),
+            Report::Child(_) => None,
+        }
+    }
+
+    /// Lets init become the program.
+    pub(super) fn release(&mut self) -> Option<Failed> {
+        self.phase = Phase::Starting;
+        let sync = self.sync.as_ref()?;
+        wire::send(sync, &Word::Start, &[]).err().map(|error| super::birth::io_step("start", &error))
+    }
+}
+
+/// Answers one request. A client that left misses its answer; that is its own affair.
+pub(super) fn reply(stream: &UnixStream, reply: &Reply) {
+    if let Ok(mut line) = serde_json::to_vec(reply) {
+        line.push(b'\n');
+        let _ = wire::send_bytes(stream, &line, &[]);
+    }
+}
