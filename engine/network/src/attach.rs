@@ -1,0 +1,290 @@
+//! Connecting a container to a network, and taking it off again.
+
+use std::net::IpAddr;
+
+use glassdock_kernel::link::{Links, Netns, Veth};
+use glassdock_kernel::nft::Nft;
+use glassdock_trace::{Body, Trace};
+
+use crate::error::Error;
+use crate::host;
+use crate::model::{Driver, Endpoint, EndpointConfig, Mac, Network};
+use crate::nat;
+use crate::networks::{Networks, State, random_id};
+
+impl Networks {
+    /// Connects a container, whose network namespace is there, to a network. For the
+    /// network `none` only the loopback comes up; for `host` nothing is done.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is left behind by a failure: an address or port that is taken, or
+    /// what the kernel refuses.
+    pub fn attach(&self, trace: &Trace, netns: &Netns, config: &EndpointConfig) -> Result<Endpoint, Error> {
+        let network = self.find(&config.network)?;
+        let mut endpoint = self.reserve(&network, config)?;
+        let connected = match network.driver {
+            Driver::Host => Ok(()),
+            Driver::None => Links::inside(trace, netns)
+                .map_err(Error::from)
+                .and_then(|mut inside| Ok(inside.bring_up(trace, "lo")?)),
+            Driver::Bridge => self.connect(trace, netns, &network, config, &mut endpoint),
+        };
+        let connected = connected.and_then(|()| self.keep(&key(&endpoint), &endpoint));
+        if let Err(error) = connected {
+            // The cable may be there already; its deletion may fail because it is not.
+            if network.driver == Driver::Bridge {
+                let _ = self.unplug(trace, &network, &endpoint);
+            }
+            self.forget(&endpoint)?;
+            return Err(error);
+        }
+        self.state()
+            .endpoints
+            .insert((endpoint.container.clone(), endpoint.network.clone()), endpoint.clone());
+        Ok(endpoint)
+    }
+
+    /// Disconnects a running container from one network.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAttached`], and what the kernel refuses.
+    pub fn detach(&self, trace: &Trace, container: &str, network: &str) -> Result<(), Error> {
+        let network = self.find(network)?;
+        let found = self.state().endpoints.get(&(container.to_owned(), network.id.clone())).cloned();
+        let not_attached =
+            || Error::NotAttached { container: container.to_owned(), network: network.name.clone() };
+        let endpoint = found.ok_or_else(not_attached)?;
+        if network.driver == Driver::Bridge {
+            self.unplug(trace, &network, &endpoint)?;
+        }
+        self.forget(&endpoint)
+    }
+
+    /// Frees all that a container had, after its end. Its links went with its
+    /// namespace; a container that has nothing is no error.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel or the storage refuses; the rest is freed all the same.
+    pub fn release(&self, trace: &Trace, container: &str) -> Result<(), Error> {
+        let mut result = Ok(());
+        for endpoint in self.endpoints_of(container) {
+            let network = self.state().networks.get(&endpoint.network).cloned();
+            let unpublished = network.map_or(Ok(()), |network| unpublish(trace, &network, &endpoint));
+            self.names.close(container);
+            result = result.and(unpublished).and(self.forget(&endpoint));
+        }
+        result
+    }
+
+    /// What a container has, in the order of its links: `eth0` first.
+    pub fn endpoints_of(&self, container: &str) -> Vec<Endpoint> {
+        let state = self.state();
+        let mut endpoints: Vec<_> = of(&state, container).cloned().collect();
+        endpoints.sort_by(|a, b| a.interface.cmp(&b.interface));
+        endpoints
+    }
+
+    /// Takes an address and ports, in memory and storage, before the kernel is asked.
+    fn reserve(&self, network: &Network, config: &EndpointConfig) -> Result<Endpoint, Error> {
+        let id = random_id();
+        let mut endpoint = {
+            let mut state = self.state();
+            let key = (config.container.clone(), network.id.clone());
+            if state.endpoints.contains_key(&key) {
+                let name = config.names.first().unwrap_or(&config.container).clone();
+                return Err(Error::AlreadyAttached { name, network: network.name.clone() });
+            }
+            if let Some(reason) = state.unavailable.get(&network.id) {
+                let (network, reason) = (network.name.clone(), reason.clone());
+                return Err(Error::Unavailable { network, reason });
+            }
+            let endpoint = plan(&state, network, config, id)?;
+            state.endpoints.insert(key, endpoint.clone());
+            endpoint
+        };
+        let kept =
+            self.take_ports(config, &mut endpoint).and_then(|()| self.keep(&key(&endpoint), &endpoint));
+        if let Err(error) = kept {
+            self.forget(&endpoint)?;
+            return Err(error);
+        }
+        Ok(endpoint)
+    }
+
+    fn take_ports(&self, config: &EndpointConfig, endpoint: &mut Endpoint) -> Result<(), Error> {
+        let held = self.ports.take(&endpoint.id, &config.ports).map_err(|source| Error::Publish {
+            name: config.names.first().unwrap_or(&config.container).clone(),
+            endpoint: endpoint.id.clone(),
+            source: Box::new(source),
+        })?;
+        endpoint.ports = held.into_iter().map(|held| held.published).collect();
+        Ok(())
+    }
+
+    /// The cable, what is inside at its end, and the published ports.
+    fn connect(
+        &self,
+        trace: &Trace,
+        netns: &Netns,
+        network: &Network,
+        config: &EndpointConfig,
+        endpoint: &mut Endpoint,
+    ) -> Result<(), Error> {
+        let (Some(bridge), Some(address), Some(mac)) = (&network.bridge, endpoint.address, endpoint.mac)
+        else {
+            return Ok(());
+        };
+        let mut links = Links::here()?;
+        let index = match links.find(bridge)? {
+            Some(link) => link.index,
+            None => {
+                // Somebody deleted the bridge under us; it is made again.
+                self.bring_up(trace, network)?;
+                links.index_of(bridge)?
+            }
+        };
+        let veth = Veth {
+            name: &endpoint.host_interface,
+            bridge: (index, bridge),
+            netns,
+            peer: &endpoint.interface,
+            mac: mac.0,
+            mtu: network.mtu,
+        };
+        links.create_veth(trace, &veth)?;
+        let mut inside = Links::inside(trace, netns)?;
+        if endpoint.interface == "eth0" {
+            inside.bring_up(trace, "lo")?;
+        }
+        inside.bring_up(trace, &endpoint.interface)?;
+        let eth = inside.index_of(&endpoint.interface)?;
+        let own = IpAddr::V4(address.address());
+        inside.add_address(trace, &endpoint.interface, eth, own, address.prefix())?;
+        if let Some(gateway) = endpoint.gateway {
+            inside.add_default_route(trace, IpAddr::V4(gateway))?;
+        }
+        if config.ports.is_empty() { Ok(()) } else { self.publish(trace, network, endpoint) }
+    }
+
+    /// Makes the endpoint's ports lead to it.
+    fn publish(&self, trace: &Trace, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
+        let (Some(bridge), Some(address)) = (&network.bridge, endpoint.address) else { return Ok(()) };
+        if host::bridged_packets_are_filtered() {
+            Links::here()?.set_hairpin(trace, &endpoint.host_interface)?;
+        }
+        for port in &endpoint.ports {
+            let one = Endpoint { ports: vec![port.clone()], ..endpoint.clone() };
+            trace.step(publish_body(endpoint, port), |span| {
+                let trace = span.trace();
+                let rules = nat::rules(&one);
+                if !rules.is_empty() {
+                    let translated = host::route_localnet(trace, bridge)
+                        .and_then(|()| Ok(Nft::here()?.append(trace, bridge, nat::PUBLISHED, &rules)?));
+                    match translated {
+                        // Without nftables the proxy does what it can.
+                        Err(Error::Kernel(_)) if !self.translates(bridge) => {}
+                        other => other?,
+                    }
+                }
+                Ok::<(), Error>(())
+            })?;
+        }
+        self.serve(endpoint, address.address());
+        Ok(())
+    }
+
+    /// Whether the host has the bridge's table.
+    fn translates(&self, bridge: &str) -> bool {
+        let tables = Nft::here().and_then(|mut nft| nft.tables());
+        tables.is_ok_and(|tables| tables.iter().any(|(name, owner)| name == bridge && *owner == self.mark))
+    }
+
+    /// Undoes what [`Networks::connect`] did, as far as it came.
+    fn unplug(&self, trace: &Trace, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
+        unpublish(trace, network, endpoint)?;
+        let mut links = Links::here()?;
+        if links.find(&endpoint.host_interface)?.is_some() {
+            links.delete(trace, &endpoint.host_interface)?;
+        }
+        Ok(())
+    }
+
+    /// Gives address and ports back.
+    pub(crate) fn forget(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        self.proxy.stop(&endpoint.id);
+        self.ports.give_back(&endpoint.id);
+        // The document goes first: an address is free again only when nobody remembers it as taken.
+        let removed = self.unkeep(&key(endpoint));
+        self.state().endpoints.remove(&(endpoint.container.clone(), endpoint.network.clone()));
+        removed
+    }
+}
+
+/// Takes the rules of an endpoint's ports away.
+fn unpublish(trace: &Trace, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
+    let (Some(bridge), rules) = (&network.bridge, nat::rules(endpoint)) else { return Ok(()) };
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let gone = Nft::here().and_then(|mut nft| nft.delete(trace, bridge, nat::PUBLISHED, &rules));
+    match gone {
+        // No table, or no nftables at all: then there is no rule either.
+        Err(glassdock_kernel::Error::Call { source, .. })
+            if source.raw_os_error() != Some(rustix::io::Errno::PERM.raw_os_error()) =>
+        {
+            Ok(())
+        }
+        other => Ok(other?),
+    }
+}
+
+/// The endpoint that a container gets: address, link names, names.
+fn plan(state: &State, network: &Network, config: &EndpointConfig, id: String) -> Result<Endpoint, Error> {
+    let mut endpoint = Endpoint {
+        container: config.container.clone(),
+        network: network.id.clone(),
+        network_name: network.name.clone(),
+        interface: String::new(),
+        host_interface: String::new(),
+        address: None,
+        gateway: None,
+        mac: None,
+        names: config.names.clone(),
+        ports: Vec::new(),
+        id,
+    };
+    let Some(ipam) = &network.ipam else { return Ok(endpoint) };
+    let address = ipam.pick(&network.name, config.address, &state.taken(&network.id))?;
+    endpoint.address = Some(ipam.subnet.with_address(address));
+    endpoint.mac = Some(config.mac.unwrap_or_else(|| Mac::of(address)));
+    endpoint.gateway = (config.default_route && !network.internal).then_some(ipam.gateway);
+    endpoint.host_interface = format!("gv{}", endpoint.id.get(..12).unwrap_or_default());
+    let used: Vec<_> = of(state, &config.container).map(|endpoint| endpoint.interface.as_str()).collect();
+    let names = (0..=used.len()).map(|number| format!("eth{number}"));
+    endpoint.interface = names.into_iter().find(|name| !used.contains(&name.as_str())).unwrap_or_default();
+    Ok(endpoint)
+}
+
+/// A container's endpoints: the map is sorted by container first.
+fn of<'a>(state: &'a State, container: &'a str) -> impl Iterator<Item = &'a Endpoint> {
+    let first = (container.to_owned(), String::new());
+    let range = state.endpoints.range(first..).take_while(move |((found, _), _)| found == container);
+    range.map(|(_, endpoint)| endpoint)
+}
+
+/// Where the storage has an endpoint.
+fn key(endpoint: &Endpoint) -> String {
+    format!("endpoint/{}/{}", endpoint.container, endpoint.network)
+}
+
+fn publish_body(endpoint: &Endpoint, port: &crate::model::Published) -> Body {
+    let container = endpoint.address.map(|address| address.address().to_string()).unwrap_or_default();
+    Body::PortPublish {
+        protocol: port.protocol.to_string(),
+        host: std::net::SocketAddr::new(port.host_address, port.host_port).to_string(),
+        container: format!("{container}:{}", port.container_port),
+    }
+}

@@ -1,0 +1,264 @@
+//! What a network is, and what a container has in one. These are the documents
+//! that the storage keeps, so their fields only ever grow.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cidr::Cidr;
+
+/// What makes a network: which is also how its containers are connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// A bridge of its own, with a veth pair per container.
+    Bridge,
+    /// The host's own network namespace: nothing is made.
+    Host,
+    /// An empty namespace with a loopback, and nothing else.
+    #[serde(rename = "null")]
+    None,
+}
+
+impl Driver {
+    /// Docker's name of the driver: `bridge`, `host` or `null`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bridge => "bridge",
+            Self::Host => "host",
+            Self::None => "null",
+        }
+    }
+}
+
+/// A network that is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// The name that people use; unique in an engine.
+    pub name: String,
+    /// What connects its containers.
+    pub driver: Driver,
+    /// When it was made, in nanoseconds since 1970.
+    pub created_ns: u64,
+    /// Its addresses; only where there is a bridge.
+    #[serde(default)]
+    pub ipam: Option<Ipam>,
+    /// The name of its bridge and of its nftables table.
+    #[serde(default)]
+    pub bridge: Option<String>,
+    /// The largest packet on its links, in bytes; `None` is the kernel's 1500.
+    #[serde(default)]
+    pub mtu: Option<u32>,
+    /// Nothing goes in or out but between its own containers.
+    #[serde(default)]
+    pub internal: bool,
+    /// Kept for clients; without Swarm it changes nothing.
+    #[serde(default)]
+    pub attachable: bool,
+    /// Whether the engine made it by itself: `bridge`, `host`, `none`.
+    #[serde(default)]
+    pub builtin: bool,
+    /// The user's labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The driver's options as the user gave them.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+/// The addresses of a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipam {
+    /// The whole network.
+    pub subnet: Cidr,
+    /// The part that addresses are handed out from, if not all.
+    #[serde(default)]
+    pub range: Option<Cidr>,
+    /// The bridge's own address, where containers send what is not for their network.
+    pub gateway: Ipv4Addr,
+    /// Addresses that are never handed out, by the name of what has them.
+    #[serde(default)]
+    pub reserved: BTreeMap<String, Ipv4Addr>,
+}
+
+/// What a user asks for with `network create`.
+#[derive(Clone, Debug, Default)]
+pub struct NewNetwork {
+    /// Its name.
+    pub name: String,
+    /// The wanted addresses; what is left out the engine picks.
+    pub subnet: Option<Cidr>,
+    /// The part to hand out from.
+    pub range: Option<Cidr>,
+    /// The wanted gateway.
+    pub gateway: Option<Ipv4Addr>,
+    /// Addresses never to hand out.
+    pub reserved: BTreeMap<String, Ipv4Addr>,
+    /// See [`Network::internal`].
+    pub internal: bool,
+    /// See [`Network::attachable`].
+    pub attachable: bool,
+    /// See [`Network::labels`].
+    pub labels: BTreeMap<String, String>,
+    /// See [`Network::options`]. `com.docker.network.bridge.name` and
+    /// `com.docker.network.driver.mtu` are followed.
+    pub options: BTreeMap<String, String>,
+}
+
+/// The address of a network card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Mac(pub [u8; 6]);
+
+impl Mac {
+    /// The address that goes with an IPv4 address: locally administered, so that it
+    /// meets no real card, and always the same for the same address, so that a
+    /// neighbour's memory of it stays true when another container gets the address.
+    #[must_use]
+    pub fn of(address: Ipv4Addr) -> Self {
+        let [a, b, c, d] = address.octets();
+        Self([0x02, 0x42, a, b, c, d])
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl FromStr for Mac {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut bytes = [0_u8; 6];
+        let parts: Vec<&str> = text.split([':', '-']).collect();
+        if parts.len() != 6 {
+            return Err(format!("invalid MAC address: {text}"));
+        }
+        for (byte, part) in bytes.iter_mut().zip(parts) {
+            let digits = part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+            *byte = digits
+                .then(|| u8::from_str_radix(part, 16).ok())
+                .flatten()
+                .ok_or_else(|| format!("invalid MAC address: {text}"))?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl TryFrom<String> for Mac {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Mac> for String {
+    fn from(mac: Mac) -> Self {
+        mac.to_string()
+    }
+}
+
+/// A transport protocol that ports belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+/// A port of a container that a user wants to reach at the host: `-p`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortRequest {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The container's port.
+    pub container_port: u16,
+    /// The host's address; `None` is each address, of both families.
+    pub host_address: Option<IpAddr>,
+    /// The host's port, or several to take a free one from; `None` lets the kernel choose.
+    pub host_ports: Option<RangeInclusive<u16>>,
+}
+
+/// A port of the host that leads to a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The container's port.
+    pub container_port: u16,
+    /// The host's address, `0.0.0.0` or `::` for each.
+    pub host_address: IpAddr,
+    /// The host's port.
+    pub host_port: u16,
+}
+
+/// How a container wants to be connected.
+#[derive(Clone, Debug, Default)]
+pub struct EndpointConfig {
+    /// The container's id.
+    pub container: String,
+    /// The network's name or id.
+    pub network: String,
+    /// A fixed address (`--ip`).
+    pub address: Option<Ipv4Addr>,
+    /// A fixed MAC address (`--mac-address`).
+    pub mac: Option<Mac>,
+    /// The names that the network's other containers may call it by: its name, its
+    /// short id, its hostname if given, its aliases.
+    pub names: Vec<String>,
+    /// Ports to publish. A container publishes through one network.
+    pub ports: Vec<PortRequest>,
+    /// Whether the default route leads through this network. A container has one.
+    pub default_route: bool,
+}
+
+/// What a container has in a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// The container's id.
+    pub container: String,
+    /// The network's id.
+    pub network: String,
+    /// The network's name.
+    pub network_name: String,
+    /// The link's name in the container, `eth0`; empty where there is none (`host`, `none`).
+    pub interface: String,
+    /// The link's name on the host.
+    pub host_interface: String,
+    /// The address with its network's prefix.
+    pub address: Option<Cidr>,
+    /// Where the default route leads, if it leads through this network.
+    pub gateway: Option<Ipv4Addr>,
+    /// The link's MAC address.
+    pub mac: Option<Mac>,
+    /// The names that it is found by.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// Its published ports.
+    #[serde(default)]
+    pub ports: Vec<Published>,
+}
