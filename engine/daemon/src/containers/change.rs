@@ -1,0 +1,101 @@
+//! `ContainerRename`, `ContainerUpdate`: what can be changed after the create.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::model::{HostConfig, RestartPolicy};
+use super::record::Status;
+use super::{merge, names, resources};
+use crate::call::Call;
+use crate::error::{Error, Kind};
+use crate::reply::{self, Reply};
+
+/// `ContainerRename`.
+pub(crate) async fn rename(call: Call) -> Reply {
+    let container = call.engine.containers.find(call.param("id"))?;
+    let name = call.query("name").unwrap_or_default();
+    if name.is_empty() {
+        return Err(Error::invalid("Neither old nor new names may be empty"));
+    }
+    let name = names::parse(name)?;
+    if name == container.name() {
+        return Err(Error::invalid("Renaming a container with the same name as its current name"));
+    }
+    let old = call.engine.containers.rename(&container, name)?;
+    container.emit(&call.engine, "rename", &[("oldName", format!("/{old}"))]);
+    reply::done()
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct UpdateRequest {
+    #[serde(rename = "RestartPolicy")]
+    restart_policy: Option<RestartPolicy>,
+    #[serde(flatten)]
+    resources: serde_json::Map<String, Value>,
+}
+
+/// `ContainerUpdate`: limits and the restart policy. What the request does not name stays.
+pub(crate) async fn update(mut call: Call) -> Reply {
+    let container = call.engine.containers.find(call.param("id"))?;
+    let request: UpdateRequest = call.json().await?;
+    let _life = container.life.lock().await;
+    if matches!(container.status(), Status::Removing | Status::Dead) {
+        return Err(Error::conflict(format!(
+            "Container is marked for removal and cannot be \"update\".: {}",
+            container.id
+        )));
+    }
+    let (mut host, mut config) = container.look(|record| (record.host_config.clone(), record.config.clone()));
+    overlay(&mut host, &request)?;
+    config.hostname.clear();
+    merge::settle(&mut host, &mut config, &container.id)?;
+    if container.status().has_process() {
+        let limits = resources::limits(&host.resources)?;
+        let (name, trace) = (super::cgroup_of(&container), call.trace.clone());
+        call.engine
+            .blocking(move |_| {
+                let group = glassdock_kernel::cgroup::Cgroup::open(&name)?;
+                group.update(&trace, &limits)
+            })
+            .await?;
+    }
+    container.change(|record| record.host_config = host);
+    call.engine.containers.save(&container)?;
+    container.emit(&call.engine, "update", &[]);
+    reply::json(&json!({ "Warnings": [] }))
+}
+
+/// Puts the request's fields over what is there; zero and nothing mean "as it was".
+fn overlay(host: &mut HostConfig, request: &UpdateRequest) -> Result<(), Error> {
+    let invalid = |error: serde_json::Error| Error::of(Kind::Invalid, &error);
+    if let Some(policy) = request.restart_policy.clone().filter(|policy| !policy.name.is_empty()) {
+        if host.auto_remove && policy.name != "no" {
+            return Err(Error::invalid(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container",
+            ));
+        }
+        host.restart_policy = policy;
+    }
+    let mut fields = serde_json::to_value(&host.resources).map_err(invalid)?;
+    let swap_follows = host.resources.memory_swap == host.resources.memory.saturating_mul(2);
+    if let Some(map) = fields.as_object_mut() {
+        for (name, value) in &request.resources {
+            let says = !matches!(value, Value::Null)
+                && *value != json!(0)
+                && *value != json!("")
+                && *value != json!([]);
+            if says && map.contains_key(name) {
+                map.insert(name.clone(), value.clone());
+            }
+        }
+        if swap_follows
+            && request.resources.contains_key("Memory")
+            && !request.resources.contains_key("MemorySwap")
+        {
+            map.insert("MemorySwap".to_owned(), json!(0));
+        }
+    }
+    host.resources = serde_json::from_value(fields).map_err(invalid)?;
+    Ok(())
+}

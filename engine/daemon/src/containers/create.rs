@@ -1,0 +1,242 @@
+//! `ContainerCreate`: a request becomes a container that can be started.
+//!
+//! In this order: the request is checked, the image found, its configuration
+//! merged in, the name taken (that decides a race), volumes made, the bundle's
+//! folders made, the record written. What was made is taken back if a later
+//! step fails.
+
+use std::sync::Arc;
+
+use glassdock_trace::Trace;
+use http::StatusCode;
+use serde_json::json;
+
+use super::container::Container;
+use super::image;
+use super::model::{CreateRequest, MountPoint};
+use super::mounts::{self, Wanted};
+use super::record::Record;
+use super::{fill, merge, names, ports, security, warnings};
+use crate::call::Call;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::reply::{self, Reply};
+use crate::volumes::Volume;
+
+/// `ContainerCreate`.
+pub(crate) async fn create(mut call: Call) -> Reply {
+    let name = match call.query("name") {
+        None | Some("") => None,
+        Some(name) => Some(names::parse(name)?),
+    };
+    let platform = call.query("platform").filter(|platform| !platform.is_empty()).map(str::to_owned);
+    let request: CreateRequest = call.json().await?;
+    let trace = call.trace.clone();
+    let made =
+        call.engine.blocking(move |engine| make(engine, &trace, name, request, platform.as_deref())).await;
+    let (container, warnings) = made?;
+    container.emit(&call.engine, "create", &[]);
+    reply::json_with(StatusCode::CREATED, &json!({ "Id": container.id, "Warnings": warnings }))
+}
+
+fn make(
+    engine: &Arc<Engine>,
+    trace: &Trace,
+    name: Option<String>,
+    request: CreateRequest,
+    platform: Option<&str>,
+) -> Result<(Arc<Container>, Vec<String>), Error> {
+    let CreateRequest { mut config, mut host_config, networking_config } = request;
+    let found = image::find(engine, trace, &config.image, platform)?;
+    merge::complete(&mut config, &found.config);
+    merge::check(&config)?;
+    let id = names::new_id()?;
+    merge::settle(&mut host_config, &mut config, &id)?;
+    ports::requests(&config, &host_config)?;
+    security::options(&host_config)?;
+    security::capabilities(&host_config)?;
+    let warnings = warnings::of(&mut host_config, &engine.facts.cgroups);
+    let taken = engine.containers.take_name(name, &id)?;
+    let mut record = Record {
+        id: id.clone(),
+        name: taken.name.clone(),
+        created: now(),
+        image: found.id,
+        layers: found.layers,
+        config,
+        host_config,
+        networks: networking_config.endpoints_config,
+        ..Record::default()
+    };
+    complete_networks(engine, &mut record)?;
+    let wanted = mounts::wanted(&record)?;
+    let from_others = from_others(engine, &record, &wanted)?;
+    let mut undo = Undo { engine, trace, folder: None, volumes: Vec::new() };
+    for wanted in wanted {
+        let point = place(engine, trace, &record, wanted, &mut undo)?;
+        record.mounts.push(point);
+    }
+    record.mounts.extend(from_others);
+    record.anonymous_volumes.clone_from(&undo.volumes);
+    let folder = engine.containers.folder().join(&id);
+    undo.folder = Some(folder.clone());
+    std::fs::create_dir(&folder)?;
+    std::fs::create_dir(folder.join("upper"))?;
+    std::fs::create_dir(folder.join("work"))?;
+    // Whether everything can be put in the specification's words is known now rather than at the start.
+    super::spec::of(
+        &Container::new(engine.containers.folder(), record.clone()),
+        &record,
+        &super::spec::Shared::default(),
+    )?;
+    let container = engine.containers.add(taken, record)?;
+    undo.keep();
+    container.tell_state(trace, None, "created");
+    Ok((container, warnings))
+}
+
+/// The present moment, as records and the API have it: nanoseconds, all nine digits.
+#[must_use]
+pub fn now() -> String {
+    format!("{:.9}", jiff::Timestamp::now())
+}
+
+/// The network of the network mode is among the networks, and each is there.
+fn complete_networks(engine: &Engine, record: &mut Record) -> Result<(), Error> {
+    let mode = record.host_config.network_mode.clone();
+    if mode.starts_with("container:") {
+        record.networks.clear();
+        return Ok(());
+    }
+    // A client may write `default` for what the mode calls `bridge`.
+    if let Some(settings) = record.networks.remove("default") {
+        record.networks.entry("bridge".to_owned()).or_insert(settings);
+    }
+    record.networks.entry(mode).or_default();
+    let mut named = std::collections::BTreeMap::new();
+    for (name, settings) in std::mem::take(&mut record.networks) {
+        // That a network isn't there is told by the start, as in Docker; but its name is settled now if it is.
+        let name = engine.networks.find(&name).map_or(name, |network| network.name);
+        named.insert(name, settings);
+    }
+    record.networks = named;
+    Ok(())
+}
+
+/// The mount points that `--volumes-from` takes over.
+fn from_others(engine: &Engine, record: &Record, own: &[Wanted]) -> Result<Vec<MountPoint>, Error> {
+    let mut points: Vec<MountPoint> = Vec::new();
+    for text in record.host_config.volumes_from.iter().flatten() {
+        let (name, mode) = text.split_once(':').unwrap_or((text, ""));
+        if !matches!(mode, "" | "rw" | "ro" | "z" | "Z") {
+            return Err(Error::invalid(format!("invalid mode: {mode}")));
+        }
+        for mut point in engine.containers.find(name)?.look(|record| record.mounts.clone()) {
+            let taken = own.iter().any(|wanted| wanted.point.destination == point.destination)
+                || points.iter().any(|known| known.destination == point.destination);
+            if !taken {
+                point.rw &= mode != "ro";
+                points.push(point);
+            }
+        }
+    }
+    Ok(points)
+}
+
+/// Makes sure that what is to be mounted is there.
+fn place(
+    engine: &Engine,
+    trace: &Trace,
+    record: &Record,
+    wanted: Wanted,
+    undo: &mut Undo<'_>,
+) -> Result<MountPoint, Error> {
+    let Wanted { point, make_source, copy, subpath } = wanted;
+    let mut point = MountPoint {
+        kind: point.kind.to_owned(),
+        name: point.name,
+        source: point.source,
+        destination: point.destination,
+        driver: String::new(),
+        mode: point.mode,
+        rw: point.rw,
+        propagation: point.propagation,
+    };
+    if point.kind == "bind" {
+        if make_source && !std::path::Path::new(&point.source).exists() {
+            std::fs::create_dir_all(&point.source).map_err(|error| {
+                Error::internal(format!("error while creating mount source path '{}': {error}", point.source))
+            })?;
+        }
+        return Ok(point);
+    }
+    let anonymous = point.name.is_empty();
+    let labels = volume_labels(record, &point.destination);
+    let (volume, new) =
+        engine.volumes.create(trace, Volume { name: point.name, labels, ..Volume::default() })?;
+    if new {
+        crate::volumes::endpoints::emit(engine, "create", &volume.name);
+    }
+    if anonymous {
+        undo.volumes.push(volume.name.clone());
+    }
+    let path = engine.volumes.path(&volume.name);
+    if copy {
+        fill::fill(trace, record, &point.destination, &path)?;
+    }
+    let source = if subpath.is_empty() { path } else { inside(&path, &subpath)? };
+    point.source = source.to_string_lossy().into_owned();
+    point.name = volume.name;
+    "local".clone_into(&mut point.driver);
+    if point.mode.is_empty() && !anonymous {
+        "z".clone_into(&mut point.mode);
+    }
+    Ok(point)
+}
+
+fn volume_labels(record: &Record, destination: &str) -> std::collections::BTreeMap<String, String> {
+    let requests = record.host_config.mounts.iter().flatten();
+    let own = requests.filter(|request| mounts::clean(&request.target) == destination);
+    own.filter_map(|request| request.volume_options.as_ref())
+        .flat_map(|options| options.labels.clone())
+        .collect()
+}
+
+/// A folder of a volume. It is there, and no link leads out of the volume.
+fn inside(volume: &std::path::Path, subpath: &str) -> Result<std::path::PathBuf, Error> {
+    let invalid = || {
+        Error::invalid(format!(
+            "invalid mount config for type \"volume\": cannot access path {subpath} in the volume"
+        ))
+    };
+    let (volume, path) = (volume.canonicalize()?, volume.join(subpath.trim_start_matches('/')));
+    let path = path.canonicalize().map_err(|_| invalid())?;
+    if path.starts_with(&volume) { Ok(path) } else { Err(invalid()) }
+}
+
+/// Takes back what a create made, unless it came to its end.
+struct Undo<'a> {
+    engine: &'a Engine,
+    trace: &'a Trace,
+    folder: Option<std::path::PathBuf>,
+    volumes: Vec<String>,
+}
+
+impl Undo<'_> {
+    fn keep(&mut self) {
+        self.folder = None;
+        self.volumes.clear();
+    }
+}
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if let Some(folder) = &self.folder {
+            // What stays here is swept up when the daemon starts the next time.
+            let _ = std::fs::remove_dir_all(folder);
+        }
+        for volume in &self.volumes {
+            let _ = self.engine.volumes.remove(self.trace, volume);
+        }
+    }
+}

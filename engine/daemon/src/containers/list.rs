@@ -1,0 +1,313 @@
+//! `ContainerList`: `docker ps`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::container::Container;
+use super::model::{EndpointSettings, MountPoint};
+use super::networks::{port_list, shown};
+use super::record::{NEVER, Record, Status};
+use super::{health, ports};
+use crate::call::Call;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::reply::{self, Reply};
+use crate::route::Filters;
+
+const FILTERS: [&str; 17] = [
+    "ancestor",
+    "before",
+    "expose",
+    "exited",
+    "health",
+    "id",
+    "isolation",
+    "is-task",
+    "label",
+    "label!",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+    "until",
+];
+
+/// `ContainerList`.
+pub(crate) async fn list(call: Call) -> Reply {
+    let filters = call.filters()?;
+    filters.only(&FILTERS)?;
+    let chosen = choose(&call, &filters)?;
+    let with_size = call.flag("size");
+    let engine = &call.engine;
+    let rows = if with_size {
+        engine.blocking(move |engine| Ok::<_, Error>(rows(engine, &chosen, true))).await?
+    } else {
+        rows(engine, &chosen, false)
+    };
+    reply::json(&rows)
+}
+
+fn rows(engine: &Engine, chosen: &[Arc<Container>], with_size: bool) -> Vec<Row> {
+    let mut rows = Vec::with_capacity(chosen.len());
+    for container in chosen {
+        let size = with_size.then(|| super::inspect::sizes(container));
+        rows.push(container.look(|record| row(engine, record, size)));
+    }
+    rows
+}
+
+fn choose(call: &Call, filters: &Filters) -> Result<Vec<Arc<Container>>, Error> {
+    let engine = &call.engine;
+    let limit =
+        call.number("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
+    for word in filters.get("status") {
+        if !["created", "restarting", "running", "removing", "paused", "exited", "dead"]
+            .contains(&word.as_str())
+        {
+            return Err(Error::invalid(format!("invalid filter 'status={word}'")));
+        }
+    }
+    for code in filters.get("exited") {
+        code.parse::<i32>().map_err(|_| Error::invalid(format!("invalid filter 'exited={code}'")))?;
+    }
+    let created = |name: &String| {
+        engine.containers.find(name).map(|container| container.look(|record| record.created.clone()))
+    };
+    let before = filters.get("before").first().map(created).transpose()?;
+    let since = filters.get("since").first().map(created).transpose()?;
+    // Filters that name a state speak of all containers, not only of those that run.
+    let all = call.flag("all")
+        || limit.is_some()
+        || ["status", "exited", "before", "since"].iter().any(|name| filters.has(name));
+    let ancestors = super::image::ancestors(engine, filters.get("ancestor"));
+    let mut chosen = engine.containers.all();
+    chosen.retain(|container| {
+        container.look(|record| {
+            (all || record.state.status.has_process() || record.state.status == Status::Restarting)
+                && before.as_ref().is_none_or(|before| record.created < *before)
+                && since.as_ref().is_none_or(|since| record.created > *since)
+                && (!filters.has("ancestor")
+                    || ancestors.contains(&record.image)
+                    || filters.get("ancestor").contains(&record.config.image))
+                && fits(filters, record)
+        })
+    });
+    chosen.truncate(limit.unwrap_or(usize::MAX));
+    Ok(chosen)
+}
+
+fn fits(filters: &Filters, record: &Record) -> bool {
+    let name = format!("/{}", record.name);
+    filters.any("id", |id| record.id.starts_with(id))
+        && filters.any("name", |wanted| name_fits(&name, wanted))
+        && filters.any("status", |word| record.state.status.word() == word)
+        && filters.any("exited", |code| {
+            record.state.status == Status::Exited && code.parse() == Ok(record.state.exit_code)
+        })
+        && filters.any("health", |word| health::word(record) == word)
+        && filters.any("is-task", |word| word == "false")
+        && filters.any("isolation", |word| record.host_config.isolation == word)
+        && filters.any("network", |wanted| {
+            record
+                .networks
+                .iter()
+                .any(|(name, settings)| name == wanted || settings.network_id.starts_with(wanted))
+        })
+        && filters.any("volume", |wanted| {
+            record
+                .mounts
+                .iter()
+                .any(|point| [&point.name, &point.destination, &point.source].contains(&&wanted.to_owned()))
+        })
+        && filters
+            .any("expose", |wanted| record.config.exposed_ports.keys().any(|port| port_fits(port, wanted)))
+        && filters.any("publish", |wanted| {
+            let bindings = record.host_config.port_bindings.values().flatten();
+            let number = wanted.split('/').next().unwrap_or_default();
+            bindings.into_iter().any(|binding| binding.host_port == number)
+        })
+        && filters.labels_fit(&record.config.labels)
+}
+
+/// A name filter is found anywhere in the name; `^` and `$` tie it to its ends.
+fn name_fits(name: &str, wanted: &str) -> bool {
+    let (start, wanted) = wanted.strip_prefix('^').map_or((false, wanted), |rest| (true, rest));
+    let (end, wanted) = wanted.strip_suffix('$').map_or((false, wanted), |rest| (true, rest));
+    let bare = name.strip_prefix('/').unwrap_or(name);
+    let has = |name: &str| match (start, end) {
+        (true, true) => name == wanted,
+        (true, false) => name.starts_with(wanted),
+        (false, true) => name.ends_with(wanted),
+        (false, false) => name.contains(wanted),
+    };
+    has(name) || has(bare)
+}
+
+/// Whether a port (`80/tcp`) is what a filter names: `80`, `80/tcp`, or a range.
+fn port_fits(port: &str, wanted: &str) -> bool {
+    let (range, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (Ok((number, own)), Ok(first), Ok(last)) =
+        (ports::parse(port), first.parse::<u16>(), last.parse::<u16>())
+    else {
+        return false;
+    };
+    own.to_string() == protocol && (first..=last).contains(&number)
+}
+
+/// One line of the list. A type of its own, because there may be hundreds, and a
+/// tree of JSON values for each would cost more than all the rest.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    id: String,
+    names: [String; 1],
+    image: String,
+    #[serde(rename = "ImageID")]
+    image_id: String,
+    command: String,
+    created: i64,
+    ports: Vec<Value>,
+    labels: BTreeMap<String, String>,
+    state: &'static str,
+    status: String,
+    host_config: RowHost,
+    network_settings: RowNetworks,
+    mounts: Vec<MountPoint>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_rw: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_root_fs: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RowHost {
+    network_mode: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct RowNetworks {
+    networks: BTreeMap<String, EndpointSettings>,
+}
+
+fn row(engine: &Engine, record: &Record, size: Option<(u64, u64)>) -> Row {
+    let endpoints = engine.networks.endpoints_of(&record.id);
+    let network = |(name, settings): (&String, &EndpointSettings)| {
+        let endpoint = endpoints.iter().find(|endpoint| endpoint.network_name == *name);
+        (name.clone(), shown(record, name, settings, endpoint))
+    };
+    Row {
+        id: record.id.clone(),
+        names: [format!("/{}", record.name)],
+        image: super::image::shown_name(engine, record),
+        image_id: record.image.clone(),
+        command: command(&record.argv()),
+        created: seconds(&record.created),
+        ports: port_list(record, &endpoints),
+        labels: record.config.labels.clone(),
+        state: record.state.status.word(),
+        status: status(record),
+        host_config: RowHost { network_mode: record.host_config.network_mode.clone() },
+        network_settings: RowNetworks { networks: record.networks.iter().map(network).collect() },
+        mounts: record.mounts.clone(),
+        size_rw: size.map(|(own, _)| own),
+        size_root_fs: size.map(|(_, all)| all),
+    }
+}
+
+/// The command in one line: words with spaces are quoted, as Docker does.
+fn command(argv: &[String]) -> String {
+    let word = |word: &String| if word.contains(' ') { format!("'{word}'") } else { word.clone() };
+    argv.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+fn seconds(time: &str) -> i64 {
+    time.parse::<Timestamp>().map_or(0, Timestamp::as_second)
+}
+
+/// `Up 5 minutes`, `Exited (0) 2 hours ago`.
+#[must_use]
+pub fn status(record: &Record) -> String {
+    let state = &record.state;
+    let since = |time: &str| human(Timestamp::now().as_second().saturating_sub(seconds(time)));
+    match state.status {
+        Status::Running => {
+            let health = health::suffix(record);
+            format!("Up {}{health}", since(&state.started_at))
+        }
+        Status::Paused => format!("Up {} (Paused)", since(&state.started_at)),
+        Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code, since(&state.finished_at)),
+        Status::Removing => "Removal In Progress".to_owned(),
+        Status::Dead => "Dead".to_owned(),
+        Status::Created => "Created".to_owned(),
+        Status::Exited if state.finished_at == NEVER => format!("Exited ({})", state.exit_code),
+        Status::Exited => format!("Exited ({}) {} ago", state.exit_code, since(&state.finished_at)),
+    }
+}
+
+/// A span of time as Docker's clients say it.
+fn human(seconds: i64) -> String {
+    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
+    match seconds {
+        ..1 => "Less than a second".to_owned(),
+        1 => "1 second".to_owned(),
+        2..60 => format!("{seconds} seconds"),
+        60..120 => "About a minute".to_owned(),
+        _ if minutes < 60 => format!("{minutes} minutes"),
+        _ if hours == 1 => "About an hour".to_owned(),
+        _ if hours < 48 => format!("{hours} hours"),
+        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
+        _ if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
+        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", hours / 24 / 365),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_said_as_docker_does() {
+        let said: Vec<_> = [0, 1, 59, 60, 150, 3599, 3600, 7200, 200_000].into_iter().map(human).collect();
+        assert_eq!(
+            said,
+            [
+                "Less than a second",
+                "1 second",
+                "59 seconds",
+                "About a minute",
+                "2 minutes",
+                "59 minutes",
+                "About an hour",
+                "2 hours",
+                "2 days"
+            ]
+        );
+    }
+
+    #[test]
+    fn name_filters_may_be_tied() {
+        assert!(name_fits("/otter", "tte"));
+        assert!(name_fits("/otter", "^/otter$"));
+        assert!(name_fits("/otter", "^otter$"));
+        assert!(!name_fits("/otter", "^tter"));
+        assert!(!name_fits("/otter", "otte$"));
+    }
+
+    #[test]
+    fn port_filters_may_be_ranges() {
+        assert!(port_fits("80/tcp", "80"));
+        assert!(port_fits("80/tcp", "79-81/tcp"));
+        assert!(!port_fits("80/udp", "80"));
+        assert!(!port_fits("80/tcp", "x"));
+    }
+}

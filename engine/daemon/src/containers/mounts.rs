@@ -1,0 +1,351 @@
+//! Binds, volumes and file systems in memory: from Docker's words (`-v`,
+//! `--mount`, `--tmpfs`, `--volumes-from`) to mount points, and from those to the
+//! specification's mounts.
+
+use std::path::Path;
+
+use glassdock_runtime::oci::Mount;
+
+use super::container::Container;
+use super::model::{HostConfig, MountPoint, MountRequest};
+use super::record::Record;
+use crate::error::Error;
+
+/// A mount point that is asked for; a volume without a name gets one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The mount point; of a volume, `source` is filled in when it is there.
+    pub point: Place,
+    /// Whether a source that isn't there is made (binds by `-v` do that).
+    pub make_source: bool,
+    /// Whether a new volume is filled with what the image has there.
+    pub copy: bool,
+    /// A folder of the volume, instead of all of it.
+    pub subpath: String,
+}
+
+/// A mount point before its volume is looked up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as in `MountPoint`")]
+pub struct Place {
+    pub kind: &'static str,
+    pub name: String,
+    pub source: String,
+    pub destination: String,
+    pub mode: String,
+    pub rw: bool,
+    pub propagation: String,
+}
+
+/// What a request asks for, in the order in which later ones hide earlier ones.
+///
+/// # Errors
+///
+/// Invalid, in Docker's words.
+pub fn wanted(record: &Record) -> Result<Vec<Wanted>, Error> {
+    let host = &record.host_config;
+    let mut wanted = Vec::new();
+    for text in host.binds.iter().flatten() {
+        wanted.push(bind(text)?);
+    }
+    for request in host.mounts.iter().flatten() {
+        if request.kind != "tmpfs" {
+            wanted.push(mount(request)?);
+        } else {
+            check_target(&request.target)?;
+        }
+    }
+    let mut places: Vec<String> = wanted.iter().map(|wanted| wanted.point.destination.clone()).collect();
+    places.extend(host.tmpfs.iter().flatten().map(|(place, _)| clean(place)));
+    places.extend(
+        host.mounts.iter().flatten().filter(|mount| mount.kind == "tmpfs").map(|mount| clean(&mount.target)),
+    );
+    let mut seen = std::collections::BTreeSet::new();
+    if let Some(twice) = places.iter().find(|place| !seen.insert((*place).clone())) {
+        return Err(Error::invalid(format!("Duplicate mount point: {twice}")));
+    }
+    for place in record.config.volumes.iter().flatten().map(|(place, _)| clean(place)) {
+        if !seen.contains(&place) {
+            check_target(&place)?;
+            wanted.push(volume(String::new(), place, "", true));
+        }
+    }
+    Ok(wanted)
+}
+
+fn volume(name: String, destination: String, mode: &str, rw: bool) -> Wanted {
+    let point = Place { kind: "volume", name, destination, mode: mode.to_owned(), rw, ..Place::default() };
+    let copy = !mode.split(',').any(|word| word == "nocopy");
+    Wanted { point, make_source: false, copy, subpath: String::new() }
+}
+
+/// Reads `/host:/place`, `name:/place` or `/place`, each with options after it.
+fn bind(text: &str) -> Result<Wanted, Error> {
+    let invalid = || Error::invalid(format!("invalid volume specification: '{text}'"));
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, place, mode) = match parts.as_slice() {
+        [place] => ("", *place, ""),
+        [source, place] if place.starts_with('/') => (*source, *place, ""),
+        [source, place, mode] => (*source, *place, *mode),
+        _ => return Err(invalid()),
+    };
+    if place.is_empty() || (parts.len() > 1 && source.is_empty()) {
+        return Err(invalid());
+    }
+    if clean(place) == "/" {
+        return Err(Error::invalid(format!(
+            "invalid volume specification: '{text}': invalid mount config for type \"bind\": invalid specification: destination can't be '/'"
+        )));
+    }
+    check_target(place)?;
+    let words: Vec<&str> = mode.split(',').filter(|word| !word.is_empty()).collect();
+    const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
+    let known = |word: &&str| {
+        matches!(*word, "ro" | "rw" | "z" | "Z" | "nocopy" | "cached" | "delegated" | "consistent")
+            || PROPAGATIONS.contains(word)
+    };
+    if !words.iter().all(known) {
+        return Err(Error::invalid(format!("invalid mode: {mode}")));
+    }
+    let rw = !words.contains(&"ro");
+    if !source.starts_with('/') {
+        if !source.is_empty() {
+            crate::volumes::check_name(source)?;
+        }
+        return Ok(volume(source.to_owned(), clean(place), mode, rw));
+    }
+    let propagation = words.iter().find(|word| PROPAGATIONS.contains(word)).unwrap_or(&"rprivate");
+    let point = Place {
+        kind: "bind",
+        source: clean(source),
+        destination: clean(place),
+        mode: mode.to_owned(),
+        rw,
+        propagation: (*propagation).to_owned(),
+        ..Place::default()
+    };
+    Ok(Wanted { point, make_source: true, copy: false, subpath: String::new() })
+}
+
+/// Reads what `--mount` asks for.
+fn mount(request: &MountRequest) -> Result<Wanted, Error> {
+    let invalid = |reason: &str| {
+        Error::invalid(format!("invalid mount config for type \"{}\": {reason}", request.kind))
+    };
+    if request.target.is_empty() {
+        return Err(invalid("field Target must not be empty"));
+    }
+    check_target(&request.target)?;
+    let place = clean(&request.target);
+    if place == "/" {
+        return Err(invalid("invalid specification: destination can't be '/'"));
+    }
+    match request.kind.as_str() {
+        "bind" => {
+            if !request.source.starts_with('/') {
+                return Err(invalid("invalid mount path: mount path must be absolute"));
+            }
+            let options = request.bind_options.clone().unwrap_or_default();
+            if !Path::new(&request.source).exists() && !options.create_mountpoint {
+                return Err(invalid(&format!("bind source path does not exist: {}", request.source)));
+            }
+            let propagation =
+                if options.propagation.is_empty() { "rprivate".to_owned() } else { options.propagation };
+            let point = Place {
+                kind: "bind",
+                source: clean(&request.source),
+                destination: place,
+                rw: !request.read_only,
+                propagation,
+                ..Place::default()
+            };
+            Ok(Wanted { point, make_source: options.create_mountpoint, copy: false, subpath: String::new() })
+        }
+        "volume" => {
+            if !request.source.is_empty() {
+                crate::volumes::check_name(&request.source)?;
+            }
+            let options = request.volume_options.clone().unwrap_or_default();
+            let mode = "z";
+            let mut wanted = volume(request.source.clone(), place, mode, !request.read_only);
+            wanted.copy = !options.no_copy;
+            wanted.subpath = options.subpath;
+            Ok(wanted)
+        }
+        other => {
+            Err(Error::invalid(format!("invalid mount config for type \"{other}\": mount type unknown")))
+        }
+    }
+}
+
+fn check_target(place: &str) -> Result<(), Error> {
+    if place.starts_with('/') && !place.contains('\0') {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("invalid mount path: '{place}' mount path must be absolute")))
+}
+
+/// A path without `.`, `..` and doubled slashes, read as text.
+#[must_use]
+pub fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// The specification's mounts of a record: its mount points and what it has in
+/// memory, the outer before the inner, then the files that the engine writes.
+///
+/// # Errors
+///
+/// Invalid, for options that make no sense.
+pub fn of_record(container: &Container, record: &Record) -> Result<Vec<Mount>, Error> {
+    let mut mounts: Vec<Mount> = record.mounts.iter().map(of_point).collect();
+    mounts.extend(in_memory(&record.host_config)?);
+    mounts.sort_by_key(|mount| mount.destination.split('/').filter(|part| !part.is_empty()).count());
+    let mut files = Vec::new();
+    for (place, name) in
+        [("/etc/resolv.conf", "resolv.conf"), ("/etc/hostname", "hostname"), ("/etc/hosts", "hosts")]
+    {
+        if !mounts.iter().any(|mount| mount.destination == place) {
+            let access = if record.host_config.readonly_rootfs { "ro" } else { "rw" };
+            files.push(Mount {
+                destination: place.to_owned(),
+                kind: Some("bind".to_owned()),
+                source: Some(container.bundle.path(name).to_string_lossy().into_owned()),
+                options: vec!["rbind".to_owned(), "rprivate".to_owned(), access.to_owned()],
+            });
+        }
+    }
+    files.extend(mounts);
+    Ok(files)
+}
+
+fn of_point(point: &MountPoint) -> Mount {
+    let propagation = if point.propagation.is_empty() { "rprivate" } else { &point.propagation };
+    let access = if point.rw { "rw" } else { "ro" };
+    Mount {
+        destination: point.destination.clone(),
+        kind: Some("bind".to_owned()),
+        source: Some(point.source.clone()),
+        options: vec!["rbind".to_owned(), propagation.to_owned(), access.to_owned()],
+    }
+}
+
+fn in_memory(host: &HostConfig) -> Result<Vec<Mount>, Error> {
+    let usual = ["noexec", "nosuid", "nodev"];
+    let mut mounts = Vec::new();
+    for (place, words) in host.tmpfs.iter().flatten() {
+        check_target(place)?;
+        let own: Vec<&str> = words.split(',').filter(|word| !word.is_empty()).collect();
+        let opposite = |word: &str| match word.strip_prefix("no") {
+            Some(bare) => own.contains(&bare),
+            None => false,
+        };
+        let mut options: Vec<String> =
+            usual.iter().filter(|word| !opposite(word)).map(|word| (*word).to_owned()).collect();
+        options.extend(own.iter().map(|word| (*word).to_owned()));
+        mounts.push(tmpfs(clean(place), options));
+    }
+    for request in host.mounts.iter().flatten().filter(|request| request.kind == "tmpfs") {
+        let mut options: Vec<String> = usual.iter().map(|word| (*word).to_owned()).collect();
+        let wanted = request.tmpfs_options.clone().unwrap_or_default();
+        if wanted.size_bytes > 0 {
+            options.push(format!("size={}", wanted.size_bytes));
+        }
+        if wanted.mode > 0 {
+            options.push(format!("mode={:o}", wanted.mode));
+        }
+        if request.read_only {
+            options.push("ro".to_owned());
+        }
+        mounts.push(tmpfs(clean(&request.target), options));
+    }
+    Ok(mounts)
+}
+
+fn tmpfs(destination: String, options: Vec<String>) -> Mount {
+    Mount { destination, kind: Some("tmpfs".to_owned()), source: Some("tmpfs".to_owned()), options }
+}
+
+/// `/dev/shm` and `/dev/mqueue` where the IPC namespace is another's.
+#[must_use]
+pub fn shared_ipc(pid: Option<u32>) -> Vec<Mount> {
+    let root = pid.map_or_else(String::new, |pid| format!("/proc/{pid}/root"));
+    ["/dev/shm", "/dev/mqueue"]
+        .into_iter()
+        .filter(|place| Path::new(&format!("{root}{place}")).exists())
+        .map(|place| Mount {
+            destination: place.to_owned(),
+            kind: Some("bind".to_owned()),
+            source: Some(format!("{root}{place}")),
+            options: vec!["rbind".to_owned(), "rprivate".to_owned()],
+        })
+        .collect()
+}
+
+/// How the container's tree is connected with the host's: only as closely as one
+/// of its binds asks for.
+#[must_use]
+pub fn root_propagation(record: &Record) -> Option<String> {
+    let has =
+        |words: [&str; 2]| record.mounts.iter().any(|point| words.contains(&point.propagation.as_str()));
+    if has(["shared", "rshared"]) {
+        Some("shared".to_owned())
+    } else if has(["slave", "rslave"]) {
+        Some("slave".to_owned())
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn binds_have_a_grammar() {
+        let point = bind("/a/../b:/c/:ro,rslave").expect("a bind").point;
+        assert_eq!((point.kind, point.source.as_str(), point.destination.as_str()), ("bind", "/b", "/c"));
+        assert_eq!((point.rw, point.propagation.as_str()), (false, "rslave"));
+        let named = bind("data:/c:nocopy").expect("a volume");
+        assert_eq!((named.point.kind, named.point.name.as_str(), named.copy), ("volume", "data", false));
+        assert_eq!(bind("/c").expect("an anonymous volume").point.name, "");
+        for wrong in
+            ["", ":", ":/a", "a:b", "/a:b", "/a:/", "/a:/b:x", "/a:/b:ro:x", "a/b:/c", "..:/c", "/a:/b\0"]
+        {
+            assert!(bind(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_place_has_one_mount() {
+        let mut record = Record::default();
+        record.host_config.binds = Some(vec!["/a:/x".into(), "b:/x/".into()]);
+        assert!(wanted(&record).is_err());
+        record.host_config.binds = Some(vec!["/a:/x".into()]);
+        record.config.volumes =
+            Some([("/x".to_owned(), serde_json::json!({})), ("/y".to_owned(), serde_json::json!({}))].into());
+        let places: Vec<_> =
+            wanted(&record).expect("fine").into_iter().map(|wanted| wanted.point.destination).collect();
+        assert_eq!(places, ["/x", "/y"], "a bind goes before the image's volume at its place");
+    }
+
+    #[test]
+    fn an_option_takes_its_opposite_away() {
+        let host = HostConfig {
+            tmpfs: Some([("/run".to_owned(), "exec,size=1m".to_owned())].into()),
+            ..HostConfig::default()
+        };
+        let mounts = in_memory(&host).expect("fine");
+        assert_eq!(mounts.first().expect("one").options, ["nosuid", "nodev", "exec", "size=1m"]);
+    }
+}

@@ -1,0 +1,156 @@
+//! A container's networks: from Docker's words to the network room's.
+
+use glassdock_network::{Endpoint, EndpointConfig, Published};
+use serde_json::{Value, json};
+
+use super::model::EndpointSettings;
+use super::names::short;
+use super::ports;
+use super::record::Record;
+use crate::error::{Error, Kind};
+
+/// How the container wants to be in each of its networks, its network mode's first:
+/// that one has the default route and publishes its ports.
+///
+/// # Errors
+///
+/// Invalid, for addresses that are none.
+pub fn endpoint_configs(record: &Record) -> Result<Vec<EndpointConfig>, Error> {
+    let mut networks: Vec<_> = record.networks.iter().collect();
+    let mode = &record.host_config.network_mode;
+    networks.sort_by_key(|(name, _)| *name != mode);
+    let mut configs = Vec::new();
+    for (place, (name, settings)) in networks.into_iter().enumerate() {
+        let first = place == 0;
+        let address = settings.ipam_config.as_ref().map_or("", |ipam| ipam.ipv4_address.as_str());
+        let mac = if settings.mac_address.is_empty() && first {
+            &record.config.mac_address
+        } else {
+            &settings.mac_address
+        };
+        let mut names = names_of(record, name, settings);
+        if names.is_empty() {
+            // Nobody asks for names there; but messages call the endpoint by its container's.
+            names.push(record.name.clone());
+        }
+        configs.push(EndpointConfig {
+            container: record.id.clone(),
+            network: name.clone(),
+            address: parsed(address, "invalid IPv4 address")?,
+            mac: parsed(mac, "invalid MAC address")?,
+            names,
+            ports: if first { ports::requests(&record.config, &record.host_config)? } else { Vec::new() },
+            default_route: first,
+        });
+    }
+    Ok(configs)
+}
+
+fn parsed<T: std::str::FromStr>(text: &str, what: &str) -> Result<Option<T>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| Error::invalid(format!("{what}: {text}")))
+}
+
+/// The names that other containers of a network find it by.
+#[must_use]
+pub fn names_of(record: &Record, network: &str, settings: &EndpointSettings) -> Vec<String> {
+    if matches!(network, "bridge" | "host" | "none") {
+        return Vec::new();
+    }
+    let mut names = vec![record.name.clone()];
+    names.extend(settings.aliases.iter().flatten().cloned());
+    names.push(short(&record.id).to_owned());
+    names.push(record.config.hostname.clone());
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| !name.is_empty() && seen.insert(name.clone()));
+    names
+}
+
+/// An error of the network room, in the API's kinds.
+#[must_use]
+pub fn failed(error: glassdock_network::Error) -> Error {
+    use glassdock_network::ErrorKind as Theirs;
+    let kind = match error.kind() {
+        Theirs::NotFound => Kind::NotFound,
+        Theirs::Conflict => Kind::Conflict,
+        Theirs::Invalid => Kind::Invalid,
+        Theirs::Denied => Kind::Denied,
+        Theirs::Internal => Kind::Internal,
+    };
+    Error::of(kind, &error)
+}
+
+/// What a container asked for in a network and what it has there, in the API's shape.
+#[must_use]
+pub fn shown(
+    record: &Record,
+    name: &str,
+    settings: &EndpointSettings,
+    endpoint: Option<&Endpoint>,
+) -> EndpointSettings {
+    let mut shown = settings.clone();
+    let names = names_of(record, name, settings);
+    shown.dns_names = (!names.is_empty()).then_some(names);
+    let Some(endpoint) = endpoint else { return shown };
+    shown.network_id.clone_from(&endpoint.network);
+    shown.endpoint_id.clone_from(&endpoint.id);
+    if let Some(address) = endpoint.address {
+        shown.ip_address = address.address().to_string();
+        shown.ip_prefix_len = address.prefix();
+    }
+    shown.gateway = endpoint.gateway.map_or_else(String::new, |gateway| gateway.to_string());
+    shown.mac_address = endpoint.mac.map_or_else(String::new, |mac| mac.to_string());
+    shown
+}
+
+/// The ports that a container has, published or only exposed, as `inspect` shows them.
+#[must_use]
+pub fn port_map(record: &Record, endpoints: &[Endpoint]) -> Value {
+    let mut map = serde_json::Map::new();
+    for port in record.config.exposed_ports.keys().chain(record.host_config.port_bindings.keys()) {
+        if let Ok((number, protocol)) = ports::parse(port) {
+            map.insert(format!("{number}/{protocol}"), Value::Null);
+        }
+    }
+    for port in published(endpoints) {
+        let place = map.entry(format!("{}/{}", port.container_port, port.protocol)).or_insert(Value::Null);
+        if !place.is_array() {
+            *place = json!([]);
+        }
+        if let Some(list) = place.as_array_mut() {
+            list.push(
+                json!({ "HostIp": port.host_address.to_string(), "HostPort": port.host_port.to_string() }),
+            );
+        }
+    }
+    Value::Object(map)
+}
+
+/// The same, as `ps` shows them.
+#[must_use]
+pub fn port_list(record: &Record, endpoints: &[Endpoint]) -> Vec<Value> {
+    let mut list: Vec<Value> = published(endpoints)
+        .map(|port| {
+            json!({
+                "IP": port.host_address.to_string(),
+                "PrivatePort": port.container_port,
+                "PublicPort": port.host_port,
+                "Type": port.protocol.to_string(),
+            })
+        })
+        .collect();
+    for port in record.config.exposed_ports.keys() {
+        let Ok((number, protocol)) = ports::parse(port) else { continue };
+        let is = |port: &Published| port.container_port == number && port.protocol == protocol;
+        if !published(endpoints).any(is) {
+            list.push(json!({ "PrivatePort": number, "Type": protocol.to_string() }));
+        }
+    }
+    list
+}
+
+fn published(endpoints: &[Endpoint]) -> impl Iterator<Item = &Published> {
+    endpoints.iter().flat_map(|endpoint| &endpoint.ports)
+}

@@ -1,0 +1,135 @@
+//! What is remembered of a container: its record, in memory and in `state.db`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::model::{ContainerConfig, EndpointSettings, HostConfig, MountPoint};
+
+/// The time of what has not happened yet, as Docker writes it.
+pub const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// A container, as far as it outlives the daemon.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Record {
+    /// 64 hexadecimal digits.
+    pub id: String,
+    /// Its name, without the slash that the API puts before it.
+    pub name: String,
+    /// When it was created, RFC 3339 with nanoseconds.
+    pub created: String,
+    /// The image's id.
+    pub image: String,
+    /// The layers below it, the uppermost first.
+    pub layers: Vec<PathBuf>,
+    /// What runs in it: what was asked for, completed from the image.
+    pub config: ContainerConfig,
+    /// How it stands on the host.
+    pub host_config: HostConfig,
+    /// The networks that it is in, by name, as they were asked for.
+    pub networks: BTreeMap<String, EndpointSettings>,
+    /// Binds and volumes.
+    pub mounts: Vec<MountPoint>,
+    /// Volumes that were made for it, and go with it.
+    pub anonymous_volumes: Vec<String>,
+    /// What it is doing.
+    pub state: State,
+    /// How often its restart policy has started it again.
+    pub restart_count: u32,
+    /// Whether somebody stopped it: its restart policy does not act then.
+    pub stopped_by_hand: bool,
+}
+
+/// What a container is doing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct State {
+    /// The word for it.
+    pub status: Status,
+    /// Its first process, in the host's numbering; 0 while there is none.
+    pub pid: u32,
+    /// The exit status of its last run.
+    pub exit_code: i32,
+    /// Why its last start failed.
+    pub error: String,
+    /// When it was started last.
+    pub started_at: String,
+    /// When it ended last.
+    pub finished_at: String,
+    /// Whether the kernel killed something in it for want of memory.
+    pub oom_killed: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            status: Status::Created,
+            pid: 0,
+            exit_code: 0,
+            error: String::new(),
+            started_at: NEVER.to_owned(),
+            finished_at: NEVER.to_owned(),
+            oom_killed: false,
+        }
+    }
+}
+
+/// The states of a container.
+///
+/// ```text
+///   created ──start──► running ⇄ paused
+///                       │  ▲
+///                  exit ▼  │ start
+///                      exited ⇄ restarting      ──remove──► removing, gone
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// It was never started.
+    #[default]
+    Created,
+    /// Its program runs.
+    Running,
+    /// Its program is frozen.
+    Paused,
+    /// Its program ended, and its restart policy will start it again.
+    Restarting,
+    /// It is being removed.
+    Removing,
+    /// Its program ended.
+    Exited,
+    /// It could not be removed whole.
+    Dead,
+}
+
+impl Status {
+    /// The API's word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Removing => "removing",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// Whether there is a first process.
+    #[must_use]
+    pub fn has_process(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+}
+
+impl Record {
+    /// The words that are executed: entrypoint and command.
+    #[must_use]
+    pub fn argv(&self) -> Vec<String> {
+        let words = [&self.config.entrypoint, &self.config.cmd];
+        words.into_iter().flatten().flatten().cloned().collect()
+    }
+}

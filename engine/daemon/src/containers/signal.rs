@@ -1,0 +1,203 @@
+//! Ending and holding containers: kill, stop, restart, pause, unpause.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use glassdock_kernel::process::Signal;
+use glassdock_trace::Trace;
+
+use super::container::Container;
+use super::record::Status;
+use super::start;
+use crate::call::Call;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::reply::{self, Reply};
+
+/// How long a container has to end by itself, unless it says otherwise.
+const PATIENCE: i64 = 10;
+
+/// How long the kernel has to end a killed process.
+const AFTER_KILL: Duration = Duration::from_secs(10);
+
+/// `ContainerKill`.
+pub(crate) async fn kill(call: Call) -> Reply {
+    let container = call.engine.containers.find(call.param("id"))?;
+    let signal = match call.query("signal") {
+        None | Some("") => Signal::KILL,
+        Some(text) => parse(text)?,
+    };
+    if !container.status().has_process() {
+        return Err(Error::conflict(format!(
+            "cannot kill container: {}: container {} is not running",
+            call.param("id"),
+            container.id
+        )));
+    }
+    if signal == Signal::KILL || Some(signal) == stop_signal(&container) {
+        by_hand(&call.engine, &container);
+    }
+    send(&call.engine, &container, signal, &call.trace).await?;
+    if signal == Signal::KILL {
+        // Docker answers when the container has ended; clients count on that.
+        ends(&container, Some(AFTER_KILL)).await;
+    }
+    reply::done()
+}
+
+/// `ContainerStop`.
+pub(crate) async fn stop(call: Call) -> Reply {
+    let container = call.engine.containers.find(call.param("id"))?;
+    let (signal, patience) = manner(&call)?;
+    let _life = container.life.lock().await;
+    if !container.status().has_process() && container.status() != Status::Restarting {
+        return Err(Error::not_modified());
+    }
+    end(&call.engine, &container, &call.trace, signal, patience).await?;
+    container.emit(&call.engine, "stop", &[]);
+    reply::done()
+}
+
+/// `ContainerRestart`.
+pub(crate) async fn restart(call: Call) -> Reply {
+    let container = call.engine.containers.find(call.param("id"))?;
+    let (signal, patience) = manner(&call)?;
+    let _life = container.life.lock().await;
+    if container.status().has_process() || container.status() == Status::Restarting {
+        // A restart must not remove what removes itself at its end.
+        let auto_remove = container.change(|record| std::mem::take(&mut record.host_config.auto_remove));
+        let ended = end(&call.engine, &container, &call.trace, signal, patience).await;
+        container.change(|record| record.host_config.auto_remove = auto_remove);
+        ended?;
+    }
+    if let Some(part) = &call.operation {
+        start::begin(&call.engine, &container, &call.trace, part).await?;
+    }
+    container.emit(&call.engine, "restart", &[]);
+    reply::done()
+}
+
+/// The signal and the seconds that a stop asks for.
+fn manner(call: &Call) -> Result<(Option<Signal>, Option<i64>), Error> {
+    let signal = call.query("signal").filter(|text| !text.is_empty()).map(parse).transpose()?;
+    Ok((signal, call.number("t")?))
+}
+
+fn parse(text: &str) -> Result<Signal, Error> {
+    Signal::parse(text).ok_or_else(|| Error::invalid(format!("Invalid signal: {text}")))
+}
+
+fn stop_signal(container: &Container) -> Option<Signal> {
+    container.look(|record| Signal::parse(&record.config.stop_signal))
+}
+
+/// Ends a container: its stop signal, patience, and then the signal that can't be
+/// ignored. Returns when it has ended.
+pub(crate) async fn end(
+    engine: &Arc<Engine>,
+    container: &Arc<Container>,
+    trace: &Trace,
+    signal: Option<Signal>,
+    patience: Option<i64>,
+) -> Result<(), Error> {
+    by_hand(engine, container);
+    if container.status() == Status::Restarting {
+        container.change(|record| record.state.status = Status::Exited);
+        return engine.containers.save(container);
+    }
+    let signal = signal.or_else(|| stop_signal(container)).unwrap_or(Signal::TERM);
+    let patience =
+        patience.or_else(|| container.look(|record| record.config.stop_timeout)).unwrap_or(PATIENCE);
+    send(engine, container, signal, trace).await?;
+    // A negative number is patience without end.
+    let patience = u64::try_from(patience).ok().map(Duration::from_secs);
+    if ends(container, patience).await {
+        return Ok(());
+    }
+    send(engine, container, Signal::KILL, trace).await?;
+    if ends(container, Some(AFTER_KILL)).await {
+        return Ok(());
+    }
+    Err(Error::internal(format!(
+        "cannot stop container: {}: its first process did not end after SIGKILL: it waits for the kernel, see its state in /proc",
+        container.id
+    )))
+}
+
+/// Remembers that somebody wanted it so: the restart policy does not act.
+fn by_hand(engine: &Engine, container: &Container) {
+    container.change(|record| record.stopped_by_hand = true);
+    if let Err(error) = engine.containers.save(container) {
+        tracing::warn!(id = container.id, %error, "that a container was stopped by hand can't be written");
+    }
+}
+
+/// Sends a signal. That the container has ended meanwhile is no error.
+pub(crate) async fn send(
+    engine: &Arc<Engine>,
+    container: &Arc<Container>,
+    signal: Signal,
+    trace: &Trace,
+) -> Result<(), Error> {
+    let Ok(shim) = container.shim() else { return Ok(()) };
+    let (inside, frozen) = (trace.clone(), container.status() == Status::Paused);
+    let sent = engine
+        .blocking(move |_| {
+            shim.kill(signal.number(), false, &inside)?;
+            // What is frozen takes no signal, not even the last one.
+            if frozen && signal == Signal::KILL { shim.unpause(&inside) } else { Ok(()) }
+        })
+        .await;
+    container.emit(engine, "kill", &[("signal", signal.number().to_string())]);
+    match sent {
+        Err(_) if !container.status().has_process() => Ok(()),
+        Err(_) if container.bundle.exit().is_ok_and(|exit| exit.is_some()) => Ok(()),
+        other => other,
+    }
+}
+
+/// Waits until a container has no process; false if patience ends first.
+pub(crate) async fn ends(container: &Container, patience: Option<Duration>) -> bool {
+    let mut progress = container.progress();
+    let ended = async { progress.wait_for(|now| !now.running).await.is_ok() };
+    match patience {
+        Some(patience) => tokio::time::timeout(patience, ended).await.is_ok(),
+        None => ended.await,
+    }
+}
+
+/// `ContainerPause`.
+pub(crate) async fn pause(call: Call) -> Reply {
+    let container = call.engine.containers.find(call.param("id"))?;
+    let _life = container.life.lock().await;
+    match container.status() {
+        Status::Running => {}
+        Status::Paused => {
+            return Err(Error::conflict(format!("container {} is already paused", container.id)));
+        }
+        _ => return Err(container.not_running()),
+    }
+    freeze(&call.engine, &call.trace, &container, Status::Paused).await
+}
+
+/// `ContainerUnpause`.
+pub(crate) async fn unpause(call: Call) -> Reply {
+    let container = call.engine.containers.find(call.param("id"))?;
+    let _life = container.life.lock().await;
+    if container.status() != Status::Paused {
+        return Err(Error::conflict(format!("container {} is not paused", container.id)));
+    }
+    freeze(&call.engine, &call.trace, &container, Status::Running).await
+}
+
+async fn freeze(engine: &Arc<Engine>, trace: &Trace, container: &Arc<Container>, to: Status) -> Reply {
+    let (shim, inside) = (container.shim()?, trace.clone());
+    let act =
+        move |_: &Arc<Engine>| if to == Status::Paused { shim.pause(&inside) } else { shim.unpause(&inside) };
+    engine.blocking(act).await?;
+    let from = container.change(|record| std::mem::replace(&mut record.state.status, to));
+    engine.containers.save(container)?;
+    container.tell_state(trace, Some(from), to.word());
+    container.emit(engine, if to == Status::Paused { "pause" } else { "unpause" }, &[]);
+    reply::done()
+}

@@ -1,0 +1,287 @@
+//! `ContainerStart`: a created container becomes a running one.
+//!
+//! ```text
+//!   daemon                                  shim, init
+//!     writes the bundle
+//!     runtime::create ────────────────────► namespaces exist
+//!     attaches networks to /proc/PID/ns/net   … mounts, pivot_root, limits
+//!     writes hosts and resolv.conf            … waits
+//!     attaches the clients that wait
+//!     shim.start ─────────────────────────► execve
+//!     running
+//! ```
+//!
+//! All of it is one piece of blocking work: a step gate holds that thread, and no
+//! lock but the container's own.
+
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+
+use glassdock_kernel::link::Netns;
+use glassdock_runtime::{Launch, Shim};
+use glassdock_trace::{Channel, Trace};
+
+use super::container::{Container, Live};
+use super::create::now;
+use super::record::{Record, State, Status};
+use super::spec::Shared;
+use super::{files, networks, spec, supervise};
+use crate::call::Call;
+use crate::engine::Engine;
+use crate::error::{Error, Kind};
+use crate::operations::{Receiver, Use};
+use crate::reply::{self, Reply};
+
+/// `ContainerStart`.
+pub(crate) async fn start(call: Call) -> Reply {
+    let container = call.engine.containers.find(call.param("id"))?;
+    if let Some(part) = &call.operation {
+        run(&call.engine, &container, &call.trace, part).await?;
+    }
+    reply::done()
+}
+
+/// Starts a container, if it does not run already.
+///
+/// # Errors
+///
+/// Not modified, if it runs; conflict, if its state forbids it; and whatever failed.
+pub(crate) async fn run(
+    engine: &Arc<Engine>,
+    container: &Arc<Container>,
+    trace: &Trace,
+    part: &Arc<Use>,
+) -> Result<(), Error> {
+    let _life = container.life.lock().await;
+    begin(engine, container, trace, part).await
+}
+
+/// As [`run`], by someone who holds the container's life.
+pub(crate) async fn begin(
+    engine: &Arc<Engine>,
+    container: &Arc<Container>,
+    trace: &Trace,
+    part: &Arc<Use>,
+) -> Result<(), Error> {
+    match container.status() {
+        Status::Running => return Err(Error::not_modified()),
+        Status::Paused => {
+            return Err(Error::conflict("cannot start a paused container, try unpause instead"));
+        }
+        Status::Removing | Status::Dead => {
+            return Err(Error::conflict("container is marked for removal and cannot be started"));
+        }
+        Status::Created | Status::Exited | Status::Restarting => {}
+    }
+    let (near, far) = Channel::pair()?;
+    let story = vec!["container".to_owned(), container.name()];
+    let receiver = Receiver::spawn(&engine.operations, part.operation(), near, story)?;
+    let (at, work, inside, hears) =
+        (Arc::clone(engine), Arc::clone(container), trace.clone(), Arc::clone(&receiver));
+    let launched = tokio::task::spawn_blocking(move || launch(&at, &work, &inside, far, &hears)).await?;
+    receiver.drain();
+    match launched {
+        Ok(launched) => {
+            container.set_live(Some(Live { shim: launched.shim, receiver: Some(receiver) }));
+            container.emit(engine, "start", &[]);
+            supervise::spawn(engine, container, launched.watch, Some(launched.process))
+        }
+        Err(failed) => {
+            // Clients that wait for the streams of this start see their end.
+            container.waiting_clients().clear();
+            fail(engine, container, trace, &failed).await;
+            Err(failed.error)
+        }
+    }
+}
+
+struct Launched {
+    shim: Shim,
+    process: glassdock_kernel::process::Process,
+    watch: UnixStream,
+}
+
+/// A start that failed, and the exit status that it means for the container.
+struct Failed {
+    error: Error,
+    status: i32,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, status: 128 }
+    }
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
+impl From<glassdock_runtime::Error> for Failed {
+    fn from(error: glassdock_runtime::Error) -> Self {
+        use glassdock_runtime::Error as Runtime;
+        let task = |message: &str| format!("failed to create task for container: {message}: unknown");
+        match &error {
+            // Docker answers 400 for a program that can't be executed, 500 for everything else.
+            Runtime::Step(failed) => {
+                let kind = if matches!(failed.status, 126 | 127) { Kind::Invalid } else { Kind::Internal };
+                Self { error: Error::new(kind, task(&failed.message)), status: failed.status }
+            }
+            _ => {
+                let error = Error::of(Kind::Internal, &error);
+                Self { error: Error::internal(task(error.message())), status: 128 }
+            }
+        }
+    }
+}
+
+/// The start itself; blocking. What it did is undone when it fails.
+fn launch(
+    engine: &Arc<Engine>,
+    container: &Arc<Container>,
+    trace: &Trace,
+    channel: Channel,
+    receiver: &Arc<Receiver>,
+) -> Result<Launched, Failed> {
+    let record = container.record();
+    let shared = shared(engine, &record)?;
+    if record.host_config.auto_remove {
+        // A stack whose writes need not survive marks its work folder, and can't be made there again.
+        let work = container.bundle.path("work");
+        std::fs::remove_dir_all(&work)?;
+        std::fs::create_dir(&work)?;
+    }
+    files::write(container, &record)?;
+    let (spec, extras) = spec::of(container, &record, &shared)?;
+    write_json(&container.bundle.path("config.json"), &spec)?;
+    write_json(&container.bundle.path("glassdock.json"), &extras)?;
+    let launch = Launch { bundle: container.bundle.clone(), channel: Some(channel), shim: None };
+    let created = glassdock_runtime::create(launch, trace)?;
+    let shim = Shim::connect(&container.bundle)?;
+    let result = connect(engine, container, &record, trace, created.init_pid);
+    let launched = result.and_then(|()| {
+        let watch = shim.watch()?;
+        give_streams(container, &shim)?;
+        shim.start()?;
+        Ok(watch)
+    });
+    match launched {
+        Ok(watch) => {
+            // What led here is told before what follows from it.
+            receiver.drain();
+            running(engine, container, trace, created.init_pid)?;
+            Ok(Launched { shim, process: created.shim, watch })
+        }
+        Err(failed) => {
+            // A shim whose init did not come to its execve ends by itself; one that waits is told to.
+            let _ = shim.kill(9, true, trace);
+            let process = created.shim;
+            tokio::task::spawn_blocking(move || process.wait(&Trace::off()));
+            if let Err(error) = engine.networks.release(trace, &container.id) {
+                tracing::warn!(id = container.id, %error, "networks of a failed start stay");
+            }
+            Err(failed)
+        }
+    }
+}
+
+/// Attaches the container's networks while init mounts, and writes what is known then.
+fn connect(
+    engine: &Engine,
+    container: &Container,
+    record: &Record,
+    trace: &Trace,
+    init_pid: u32,
+) -> Result<(), Failed> {
+    if record.host_config.network_mode.starts_with("container:") || record.config.network_disabled {
+        return Ok(());
+    }
+    let netns = Netns::of(init_pid).map_err(|error| Error::of(Kind::Internal, &error))?;
+    for config in networks::endpoint_configs(record)? {
+        engine.networks.attach(trace, &netns, &config).map_err(|error| {
+            let error = networks::failed(error);
+            Error::new(error.kind(), format!("failed to set up container networking: {}", error.message()))
+        })?;
+    }
+    crate::networks::names::serve(engine, trace, record, &netns)?;
+    files::write_hosts(container, record, &engine.networks.endpoints_of(&container.id))?;
+    Ok(())
+}
+
+/// Gives the clients that attached before the start their streams, so that they
+/// miss nothing.
+fn give_streams(container: &Container, shim: &Shim) -> Result<(), Failed> {
+    let waiting = std::mem::take(&mut *container.waiting_clients());
+    for waiting in waiting {
+        let stream = shim.attach(waiting.streams)?;
+        // A client that left meanwhile misses nothing either.
+        let _ = waiting.give.send(stream);
+    }
+    Ok(())
+}
+
+fn running(engine: &Engine, container: &Container, trace: &Trace, pid: u32) -> Result<(), Error> {
+    let from = container.change(|record| {
+        let from = record.state.status;
+        record.stopped_by_hand = false;
+        record.state = State {
+            status: Status::Running,
+            pid,
+            started_at: now(),
+            finished_at: std::mem::take(&mut record.state.finished_at),
+            ..State::default()
+        };
+        from
+    });
+    container.advance(|progress| progress.running = true);
+    container.tell_state(trace, Some(from), "running");
+    engine.containers.save(container)
+}
+
+/// Remembers why a start failed, as Docker does: the container stays as it was,
+/// with the exit status and the error.
+async fn fail(engine: &Arc<Engine>, container: &Arc<Container>, trace: &Trace, failed: &Failed) {
+    container.change(|record| {
+        record.state.exit_code = failed.status;
+        failed.error.message().clone_into(&mut record.state.error);
+        record.state.pid = 0;
+        if record.state.status == Status::Restarting {
+            record.state.status = Status::Exited;
+        }
+    });
+    if let Err(error) = engine.containers.save(container) {
+        tracing::error!(id = container.id, %error, "the end of a failed start can't be written");
+    }
+    container.emit(engine, "die", &[("exitCode", failed.status.to_string())]);
+    container.advance(|progress| {
+        progress.exits += 1;
+        progress.code = failed.status;
+    });
+    if container.look(|record| record.host_config.auto_remove) {
+        super::remove::remove_quietly(engine, container, trace).await;
+    }
+}
+
+/// The processes whose namespaces are shared.
+fn shared(engine: &Engine, record: &Record) -> Result<Shared, Error> {
+    let of = |mode: &str| -> Result<Option<u32>, Error> {
+        let Some(name) = mode.strip_prefix("container:") else { return Ok(None) };
+        let other = engine.containers.find(name)?;
+        let pid = other.look(|record| record.state.pid);
+        if pid == 0 {
+            return Err(Error::conflict(format!(
+                "cannot join namespace of a non running container: container {name} is not running"
+            )));
+        }
+        Ok(Some(pid))
+    };
+    let host = &record.host_config;
+    Ok(Shared { network: of(&host.network_mode)?, ipc: of(&host.ipc_mode)?, pid: of(&host.pid_mode)? })
+}
+
+fn write_json(path: &std::path::Path, value: &impl serde::Serialize) -> Result<(), Error> {
+    let text = serde_json::to_vec(value).map_err(|error| Error::of(Kind::Internal, &error))?;
+    Ok(std::fs::write(path, text)?)
+}

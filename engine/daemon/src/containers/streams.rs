@@ -1,0 +1,198 @@
+//! A client's connection and a process's streams, joined.
+//!
+//! What comes from the shim is passed on as it is: frames, or a terminal's bytes.
+//! What comes from the client is the process's input, watched for the keys that
+//! detach. The output's end is the end; the input's end is only the input's.
+
+use std::os::unix::net::UnixStream as StdStream;
+use std::time::Duration;
+
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
+
+use crate::error::Error;
+
+/// The keys that detach, unless a client names others: ctrl-p, ctrl-q.
+const DETACH: [u8; 2] = [16, 17];
+
+/// Whether a client that sends nothing any more still listens is looked at so often.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// So much is read at once.
+const CHUNK: usize = 16 * 1024;
+
+/// The keys that detach from a process: those of [`detach_keys`] where a terminal is typed at,
+/// none where the input is a file's or a pipe's, since any byte may be in those.
+///
+/// # Errors
+///
+/// As [`detach_keys`].
+pub fn keys_for(tty: bool, text: Option<&str>) -> Result<Vec<u8>, Error> {
+    let keys = detach_keys(text)?;
+    Ok(if tty { keys } else { Vec::new() })
+}
+
+/// Reads a `detachKeys` parameter: letters, and `ctrl-` with one of `a-z@[\]^_`.
+///
+/// # Errors
+///
+/// Invalid, for keys that are none.
+pub fn detach_keys(text: Option<&str>) -> Result<Vec<u8>, Error> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(DETACH.to_vec()) };
+    let invalid = || Error::invalid(format!("Invalid detach keys ({text}) provided"));
+    text.split(',')
+        .map(|key| {
+            let (control, key) = key.strip_prefix("ctrl-").map_or((false, key), |key| (true, key));
+            match (control, key.as_bytes()) {
+                (true, [byte @ (b'a'..=b'z' | b'@' | b'[' | b'\\' | b']' | b'^' | b'_')]) => {
+                    Ok(byte.to_ascii_uppercase() & 0x1f)
+                }
+                (false, [byte]) => Ok(*byte),
+                _ => Err(invalid()),
+            }
+        })
+        .collect()
+}
+
+/// A shim's stream, for tasks.
+///
+/// # Errors
+///
+/// If it can't be watched.
+pub fn of_shim(stream: StdStream) -> Result<UnixStream, Error> {
+    stream.set_nonblocking(true)?;
+    Ok(UnixStream::from_std(stream)?)
+}
+
+/// Joins a client with a process until the output's end, the client's leaving, or
+/// the keys that detach. After the output's end the client is kept until `settled`.
+pub async fn join(client: Upgraded, shim: UnixStream, keys: Vec<u8>, settled: impl Future<Output = ()>) {
+    // All of the daemon's listeners are Unix sockets.
+    let Ok(client) = client.downcast::<TokioIo<UnixStream>>() else { return };
+    let (from_client, mut to_client) = client.io.into_inner().into_split();
+    let (mut from_shim, mut to_shim) = shim.into_split();
+    let output = async {
+        let _ = tokio::io::copy(&mut from_shim, &mut to_client).await;
+        settled.await;
+    };
+    let input = async {
+        // What the client sent right behind its request was read with it.
+        let mut early = client.read_buf.chain(from_client);
+        if forward(&mut early, &mut to_shim, keys).await == InputEnd::Detached {
+            return;
+        }
+        // The process sees the end of its input; its output goes on while the client is there.
+        let _ = to_shim.shutdown().await;
+        let (_, from_client) = early.into_inner();
+        gone(from_client.as_ref()).await;
+    };
+    tokio::select! {
+        () = output => {}
+        () = input => {}
+    }
+    let _ = to_client.shutdown().await;
+}
+
+/// Waits until the other end of a connection is closed both ways. One that only
+/// ended its writing goes on listening; reading can't tell the two apart, poll(2) can.
+async fn gone(stream: &UnixStream) {
+    while let Ok(ready) = stream.ready(Interest::WRITABLE).await {
+        if ready.is_write_closed() {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InputEnd {
+    Closed,
+    Detached,
+}
+
+async fn forward(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    keys: Vec<u8>,
+) -> InputEnd {
+    let mut scanner = Scanner { keys, seen: 0 };
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let chunk = match from.read(&mut buffer).await {
+            Ok(length) if length > 0 => buffer.get(..length).unwrap_or_default(),
+            _ => return InputEnd::Closed,
+        };
+        let (bytes, detached) = scanner.scan(chunk);
+        if to.write_all(&bytes).await.is_err() {
+            // The process reads no more; what the client types is dropped.
+            continue;
+        }
+        if detached {
+            return InputEnd::Detached;
+        }
+    }
+}
+
+/// Looks for the detaching keys, also where they come in pieces.
+struct Scanner {
+    keys: Vec<u8>,
+    seen: usize,
+}
+
+impl Scanner {
+    /// The bytes to pass on, and whether the keys were all there. Keys that are
+    /// begun are held back until it is clear what they are.
+    fn scan(&mut self, chunk: &[u8]) -> (Vec<u8>, bool) {
+        let mut out = Vec::with_capacity(chunk.len());
+        for byte in chunk {
+            if self.keys.get(self.seen) == Some(byte) {
+                self.seen += 1;
+                if self.seen == self.keys.len() {
+                    self.seen = 0;
+                    return (out, true);
+                }
+                continue;
+            }
+            out.extend(self.keys.iter().take(self.seen));
+            self.seen = 0;
+            if self.keys.first() == Some(byte) && self.keys.len() > 1 {
+                self.seen = 1;
+            } else {
+                out.push(*byte);
+            }
+        }
+        (out, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_names() {
+        assert_eq!(detach_keys(None), Ok(vec![16, 17]));
+        assert_eq!(detach_keys(Some("ctrl-a,x,ctrl-@")), Ok(vec![1, b'x', 0]));
+        assert!(detach_keys(Some("ctrl-")).is_err());
+        assert!(detach_keys(Some("ab")).is_err());
+    }
+
+    #[test]
+    fn a_pipe_has_no_keys() {
+        let keys = keys_for(false, None).expect("no keys are right keys");
+        let mut scanner = Scanner { keys, seen: 0 };
+        assert_eq!(scanner.scan(b"a\x10\x11b"), (b"a\x10\x11b".to_vec(), false));
+        assert_eq!(keys_for(true, None), Ok(vec![16, 17]));
+        assert!(keys_for(false, Some("ab")).is_err());
+    }
+
+    #[test]
+    fn keys_are_found_in_pieces() {
+        let mut scanner = Scanner { keys: vec![16, 17], seen: 0 };
+        assert_eq!(scanner.scan(b"ab\x10"), (b"ab".to_vec(), false));
+        assert_eq!(scanner.scan(b"c\x10\x10"), (b"\x10c\x10".to_vec(), false));
+        assert_eq!(scanner.scan(b"\x11rest"), (Vec::new(), true));
+    }
+}

@@ -1,0 +1,67 @@
+//! A pull or push behind a reply that is a stream of messages.
+//!
+//! Nothing is sent before the registry's first answer: until then an error has an
+//! HTTP status of its own, afterwards it is the stream's last message.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
+use tokio_stream::StreamExt as _;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+
+use super::progress;
+use crate::call::Call;
+use crate::error::Error;
+use crate::operations::Use;
+use crate::reply::{self, Reply};
+
+/// Runs `work`, which writes lines to `sender`, until it is done or the client has
+/// left; so long, its operation stays open.
+pub(super) async fn reply(
+    operation: Option<Arc<Use>>,
+    sender: UnboundedSender<Bytes>,
+    mut lines: UnboundedReceiver<Bytes>,
+    work: impl Future<Output = Result<(), Error>> + Send + 'static,
+) -> Reply {
+    // An error before the first line goes back here; one after it, into the stream.
+    let (early, mut failed) = oneshot::channel();
+    let work = Box::pin(work);
+    tokio::spawn(async move {
+        let result = tokio::select! {
+            result = work => result,
+            // The client left: what is here stays for the next try.
+            () = sender.closed() => return,
+        };
+        if let Err(error) = result {
+            if let Some(operation) = &operation {
+                operation.set_status(1);
+            }
+            if let Err(error) = early.send(error) {
+                let _ = sender.send(progress::error(error.message()));
+            }
+        }
+    });
+    let first = lines.recv().await;
+    // From here on the work's errors go into the stream; one may have come just before.
+    failed.close();
+    let late = match (&first, failed.try_recv().ok()) {
+        (None, Some(error)) => return Err(error),
+        (_, error) => error.map(|error| progress::error(error.message())),
+    };
+    let rest = UnboundedReceiverStream::new(lines).chain(tokio_stream::iter(late));
+    let stream = tokio_stream::iter(first).chain(rest).map(Ok::<Bytes, std::io::Error>);
+    Ok(reply::stream("application/json", stream))
+}
+
+/// The two ends of a stream of lines.
+pub(super) fn lines() -> (UnboundedSender<Bytes>, UnboundedReceiver<Bytes>) {
+    tokio::sync::mpsc::unbounded_channel()
+}
+
+/// What a task of the daemon keeps of a call.
+pub(super) fn parts(call: &Call) -> (Arc<crate::engine::Engine>, glassdock_trace::Trace) {
+    (Arc::clone(&call.engine), call.trace.clone())
+}

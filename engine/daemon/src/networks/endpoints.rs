@@ -1,0 +1,278 @@
+//! The API's endpoints of networks.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use glassdock_network::{Cidr, Network, NewNetwork};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::connect::{connect, disconnect};
+use super::{emit, shown};
+use crate::call::Call;
+use crate::containers::model::EndpointSettings;
+use crate::containers::networks::failed;
+use crate::error::{Error, Kind};
+use crate::reply::{self, Reply};
+
+/// `NetworkList`.
+pub(crate) async fn list(call: Call) -> Reply {
+    let filters = call.filters()?;
+    filters.only(&["dangling", "driver", "id", "label", "label!", "name", "scope", "type"])?;
+    let dangling = filters.truth("dangling")?;
+    if let Some(other) =
+        filters.get("type").iter().find(|kind| !matches!(kind.as_str(), "builtin" | "custom"))
+    {
+        return Err(Error::invalid(format!("invalid filter: 'type'='{other}'")));
+    }
+    let fits = |network: &Network| {
+        let unused = || !network.builtin && call.engine.networks.endpoints_in(&network.id).is_empty();
+        dangling.is_none_or(|dangling| dangling == unused())
+            && filters.any("driver", |driver| network.driver.name() == driver)
+            && filters.any("id", |id| network.id.starts_with(id))
+            && filters.any("name", |name| network.name.contains(name))
+            && filters.any("scope", |scope| scope == "local")
+            && filters.any("type", |kind| network.builtin == (kind == "builtin"))
+            && filters.labels_fit(&network.labels)
+    };
+    let networks = call.engine.networks.list();
+    reply::json(&networks.iter().filter(|network| fits(network)).map(shown::listed).collect::<Vec<_>>())
+}
+
+/// `NetworkInspect`.
+pub(crate) async fn inspect(call: Call) -> Reply {
+    let network = call.engine.networks.find(call.param("id")).map_err(failed)?;
+    if call.query("scope").is_some_and(|scope| !matches!(scope, "" | "local")) {
+        return Err(Error::not_found(format!("network {} not found", call.param("id"))));
+    }
+    reply::json(&shown::whole(&call.engine, &network))
+}
+
+/// `NetworkDelete`.
+pub(crate) async fn delete(call: Call) -> Reply {
+    let (trace, name) = (call.trace.clone(), call.param("id").to_owned());
+    let removed = call.engine.blocking(move |engine| engine.networks.remove(&trace, &name).map_err(failed));
+    emit(&call.engine, "destroy", &removed.await?, None);
+    reply::done()
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct CreateRequest {
+    name: String,
+    driver: String,
+    scope: String,
+    internal: bool,
+    attachable: bool,
+    ingress: bool,
+    config_only: bool,
+    #[serde(rename = "EnableIPv4")]
+    enable_ipv4: Option<bool>,
+    #[serde(rename = "EnableIPv6")]
+    enable_ipv6: bool,
+    #[serde(rename = "IPAM")]
+    ipam: IpamRequest,
+    options: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct IpamRequest {
+    driver: String,
+    config: Vec<PoolRequest>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct PoolRequest {
+    subnet: String,
+    #[serde(rename = "IPRange")]
+    ip_range: String,
+    gateway: String,
+    auxiliary_addresses: BTreeMap<String, String>,
+}
+
+/// `NetworkCreate`.
+pub(crate) async fn create(mut call: Call) -> Reply {
+    let request: CreateRequest = call.json().await?;
+    check(&request)?;
+    let mut warning = "";
+    if request.enable_ipv6 {
+        warning = "this engine's networks have IPv4 only";
+    }
+    let new = planned(request)?;
+    let trace = call.trace.clone();
+    let made = call.engine.blocking(move |engine| engine.networks.create(&trace, new).map_err(failed));
+    let network = made.await?;
+    emit(&call.engine, "create", &network, None);
+    reply::json_with(StatusCode::CREATED, &Created { id: network.id, warning })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Created {
+    id: String,
+    warning: &'static str,
+}
+
+/// Refuses what this engine doesn't make, in Docker's words.
+fn check(request: &CreateRequest) -> Result<(), Error> {
+    if request.name.trim().is_empty() {
+        return Err(Error::invalid("invalid network name: name is empty"));
+    }
+    let swarm = matches!(request.scope.as_str(), "swarm" | "global")
+        || request.driver == "overlay"
+        || request.ingress;
+    if swarm {
+        return Err(Error::new(
+            Kind::Denied,
+            "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this \
+             node to swarm and try again.",
+        ));
+    }
+    match request.driver.as_str() {
+        "" | "bridge" | "default" => {}
+        only @ ("host" | "null") => {
+            return Err(Error::new(
+                Kind::Denied,
+                format!("only one instance of \"{only}\" network is allowed"),
+            ));
+        }
+        other => {
+            return Err(Error::not_found(format!(
+                "could not find plugin {other} in v1 plugin registry: plugin \"{other}\" not found"
+            )));
+        }
+    }
+    if !matches!(request.ipam.driver.as_str(), "" | "default") {
+        return Err(Error::not_found(format!("plugin \"{}\" not found", request.ipam.driver)));
+    }
+    if request.config_only {
+        return Err(Error::unsupported("networks that are only a configuration are not supported"));
+    }
+    if request.enable_ipv4 == Some(false) {
+        return Err(Error::invalid("IPv4 cannot be disabled: this engine's networks have IPv4 only"));
+    }
+    Ok(())
+}
+
+fn planned(request: CreateRequest) -> Result<NewNetwork, Error> {
+    let mut new = NewNetwork {
+        name: request.name,
+        internal: request.internal,
+        attachable: request.attachable,
+        labels: request.labels,
+        options: request.options,
+        ..NewNetwork::default()
+    };
+    // A pool of IPv6 beside the one of IPv4 is left out, as the network has no IPv6.
+    let mut pools = request.ipam.config.into_iter().filter(|pool| !pool.subnet.contains(':'));
+    let Some(pool) = pools.next() else { return Ok(new) };
+    if pools.next().is_some() {
+        return Err(Error::invalid("a network of driver bridge has one IPv4 subnet"));
+    }
+    new.subnet = cidr("subnet", &pool.subnet)?;
+    new.range = cidr("ip-range", &pool.ip_range)?;
+    new.gateway = (!pool.gateway.is_empty()).then(|| address("gateway", &pool.gateway)).transpose()?;
+    for (name, text) in pool.auxiliary_addresses {
+        let address = address("auxiliary address", &text)?;
+        new.reserved.insert(name, address);
+    }
+    Ok(new)
+}
+
+fn cidr(what: &str, text: &str) -> Result<Option<Cidr>, Error> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed = text.parse().map(Some);
+    parsed.map_err(|_| {
+        Error::invalid(format!("invalid network config:\ninvalid {what} {text}: invalid CIDR block notation"))
+    })
+}
+
+fn address(what: &str, text: &str) -> Result<Ipv4Addr, Error> {
+    text.parse().map_err(|_| {
+        Error::invalid(format!("invalid network config:\ninvalid {what} {text}: invalid address"))
+    })
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct ConnectRequest {
+    container: String,
+    endpoint_config: EndpointSettings,
+}
+
+/// `NetworkConnect`.
+pub(crate) async fn connected(mut call: Call) -> Reply {
+    let request: ConnectRequest = call.json().await?;
+    let container = call.engine.containers.find(&request.container)?;
+    let network = call.engine.networks.find(call.param("id")).map_err(failed)?;
+    let trace = call.trace.clone();
+    let (engine, name, id) = (call.engine.clone(), network.clone(), container.id.clone());
+    connect(&engine, &trace, &container, &name, request.endpoint_config).await?;
+    emit(&call.engine, "connect", &network, Some(&id));
+    Ok(reply::empty(StatusCode::OK))
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct DisconnectRequest {
+    container: String,
+    force: bool,
+}
+
+/// `NetworkDisconnect`.
+pub(crate) async fn disconnected(mut call: Call) -> Reply {
+    let request: DisconnectRequest = call.json().await?;
+    let network = call.engine.networks.find(call.param("id")).map_err(failed)?;
+    let container = match call.engine.containers.find(&request.container) {
+        // A container that is gone and left something here is freed all the same.
+        Err(_) if request.force => {
+            let (trace, id) = (call.trace.clone(), request.container);
+            call.engine.blocking(move |engine| engine.networks.release(&trace, &id).map_err(failed)).await?;
+            return Ok(reply::empty(StatusCode::OK));
+        }
+        found => found?,
+    };
+    disconnect(&call.engine, &call.trace, &container, &network).await?;
+    emit(&call.engine, "disconnect", &network, Some(&container.id));
+    Ok(reply::empty(StatusCode::OK))
+}
+
+/// `NetworkPrune`: the users' networks that no running container is connected to.
+pub(crate) async fn prune(call: Call) -> Reply {
+    let filters = call.filters()?;
+    filters.only(&["label", "label!", "until"])?;
+    let until = match filters.get("until") {
+        [] => None,
+        [one] => crate::events::moment(Some(one))?,
+        _ => return Err(Error::invalid("more than one until filter specified")),
+    };
+    let mut deleted = Vec::new();
+    for network in call.engine.networks.list() {
+        let late =
+            until.is_some_and(|until| i64::try_from(network.created_ns).is_ok_and(|made| made > until));
+        if network.builtin || late || !filters.labels_fit(&network.labels) {
+            continue;
+        }
+        let (trace, id) = (call.trace.clone(), network.id.clone());
+        let removed =
+            call.engine.blocking(move |engine| engine.networks.remove(&trace, &id).map_err(failed)).await;
+        match removed {
+            Ok(network) => {
+                emit(&call.engine, "destroy", &network, None);
+                deleted.push(network.name);
+            }
+            // It is in use, or was removed by somebody else.
+            Err(error) if matches!(error.kind(), Kind::Denied | Kind::NotFound) => {}
+            Err(error) => tracing::warn!(network = network.name, %error, "a network can't be removed"),
+        }
+    }
+    let attributes = BTreeMap::from([("reclaimed".to_owned(), "0".to_owned())]);
+    call.engine.events.emit("network", "prune", "", attributes);
+    reply::json(&json!({ "NetworksDeleted": (!deleted.is_empty()).then_some(deleted) }))
+}

@@ -1,0 +1,186 @@
+//! Takes in what shims and inits tell: their events into the operation that they
+//! work for, their questions to its gate.
+//!
+//! ```text
+//!   Event ──► the operation is open?  yes ──► its recording
+//!                                     no  ──► an operation of the daemon's own
+//!   Ask   ──► the operation's gate ──► answer
+//! ```
+//!
+//! A container outlives the operation that started it. Its later events go into a
+//! new operation, with times counted from that one's begin, and under its root
+//! where the step around them is in the old trace.
+
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use glassdock_trace::channel::Message;
+use glassdock_trace::{Channel, Event, Phase};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::{Operation, Operations, Use};
+
+/// The daemon's end of one trace channel.
+#[derive(Debug)]
+pub struct Receiver {
+    operations: Arc<Operations>,
+    channel: Arc<Channel>,
+    /// What an operation of the daemon's own is called: the container's story.
+    story: Vec<String>,
+    first: Arc<Operation>,
+    later: Mutex<Option<Later>>,
+}
+
+#[derive(Debug)]
+struct Later {
+    place: Arc<Use>,
+    begun: HashSet<u64>,
+}
+
+impl Receiver {
+    /// Receives from `channel` for `operation`, until its other end is closed.
+    ///
+    /// # Errors
+    ///
+    /// If the channel can't be watched (epoll_ctl(2)'s).
+    pub fn spawn(
+        operations: &Arc<Operations>,
+        operation: &Arc<Operation>,
+        channel: Channel,
+        story: Vec<String>,
+    ) -> io::Result<Arc<Self>> {
+        let channel = Arc::new(channel);
+        let watched = watch(Watched(Arc::clone(&channel)))?;
+        let receiver = Arc::new(Self {
+            operations: Arc::clone(operations),
+            channel,
+            story,
+            first: Arc::clone(operation),
+            later: Mutex::new(None),
+        });
+        let own = Arc::clone(&receiver);
+        tokio::spawn(async move {
+            while let Ok(mut ready) = watched.readable().await {
+                if own.drain() {
+                    return;
+                }
+                ready.clear_ready();
+            }
+        });
+        Ok(receiver)
+    }
+
+    /// Takes everything in that has arrived. True once the other end is closed.
+    ///
+    /// Whoever learns of an exit by another way calls this first, so that the
+    /// trace tells what led to the exit before what followed from it.
+    pub fn drain(self: &Arc<Self>) -> bool {
+        loop {
+            // The lock is held while a message is read and recorded, so that order is kept.
+            let mut scratch = self.operations.scratch();
+            match self.channel.try_receive(&mut scratch) {
+                Ok(Some(message)) => self.take(message),
+                Ok(None) => return true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => self.first.recording().lost(1),
+                Err(_) => return true,
+            }
+        }
+    }
+
+    /// Takes part in the operation that the container's next events belong to.
+    #[must_use]
+    pub fn place(&self) -> Arc<Use> {
+        if !self.first.has_ended() {
+            return self.operations.again(&self.first, || self.story.clone());
+        }
+        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*later {
+            Some(later) => Arc::clone(&later.place),
+            None => {
+                let place = self.operations.own(self.story.clone());
+                *later = Some(Later { place: Arc::clone(&place), begun: HashSet::new() });
+                place
+            }
+        }
+    }
+
+    /// Lets go of the operation of the daemon's own, so that it can end.
+    pub fn settle(&self) {
+        let later = self.later.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(later);
+    }
+
+    fn take(self: &Arc<Self>, message: Message) {
+        match message {
+            Message::Event(event) => self.record(*event),
+            Message::Dropped(count) => self.first.recording().lost(count),
+            Message::Ask(event) => {
+                let receiver = Arc::clone(self);
+                tokio::spawn(async move {
+                    let verdict = match receiver.first.gate() {
+                        Some(gate) => gate.wait_async(&event).await,
+                        None => Ok(()),
+                    };
+                    // A shim that has gone needs no answer.
+                    let _ = receiver.channel.answer(verdict);
+                });
+            }
+        }
+    }
+
+    fn record(&self, event: Event) {
+        if let (Some(gate), Phase::End) = (self.first.gate(), event.phase) {
+            gate.ended(event.span);
+        }
+        if !self.first.has_ended() {
+            self.first.record(event);
+            return;
+        }
+        let place = self.place();
+        let event = self.moved(event, place.operation());
+        place.operation().record(event);
+    }
+
+    /// An event of the first operation, as one of the later operation.
+    fn moved(&self, mut event: Event, to: &Operation) -> Event {
+        let happened = self.first.trace().start_ns().saturating_add(event.t_ns);
+        event.t_ns = happened.saturating_sub(to.trace().start_ns());
+        to.id().as_str().clone_into(&mut event.op);
+        let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(later) = &mut *later {
+            if !later.begun.contains(&event.parent) {
+                event.parent = 0;
+            }
+            if event.phase == Phase::Begin {
+                later.begun.insert(event.span);
+            }
+        }
+        event
+    }
+}
+
+struct Watched(Arc<Channel>);
+
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe, for types that could change their descriptor; an Arc can't"
+)]
+fn watch(watched: Watched) -> io::Result<AsyncFd<Watched>> {
+    AsyncFd::with_interest(watched, Interest::READABLE)
+}
+
+impl AsFd for Watched {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Watched {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}

@@ -1,0 +1,27 @@
+//! How much room things take on the disk.
+
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// The bytes of all files below a folder, each counted once however many names it has.
+/// What can't be read counts nothing.
+#[must_use]
+pub fn size_of(folder: &Path) -> u64 {
+    let mut folders = vec![folder.to_owned()];
+    let mut seen = HashSet::new();
+    let mut bytes: u64 = 0;
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.flatten() {
+            let Ok(metadata) = entry.path().symlink_metadata() else { continue };
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            } else if metadata.nlink() == 1 || seen.insert((metadata.dev(), metadata.ino())) {
+                bytes = bytes.saturating_add(metadata.len());
+            }
+        }
+    }
+    bytes
+}

@@ -1,0 +1,100 @@
+//! Bad input, and clients that behave badly: a clear answer, and nothing leaks.
+
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+
+use crate::support::{eventually, lab};
+
+#[test]
+fn nonsense_gets_a_clear_answer() {
+    let Some(lab) = lab() else { return };
+    let create = |body: &str| lab.json("POST", "/containers/create", body);
+    for (body, status, words) in [
+        ("", 400, "EOF"),
+        ("{", 400, "invalid JSON"),
+        ("[]", 400, "invalid JSON"),
+        (r#"{"Image":7}"#, 400, "invalid JSON"),
+        (r#"{"Image":"busybox","Cmd":{"a":1}}"#, 400, "invalid JSON"),
+        (r#"{"Image":"busybox","HostConfig":{"Memory":-99999999999999999999}}"#, 400, "invalid JSON"),
+        (r#"{"Image":"busybox","HostConfig":{"Memory":1}}"#, 400, "6MB"),
+        (r#"{"Image":"busybox","HostConfig":{"Binds":["a:b:c:d"]}}"#, 400, "invalid volume specification"),
+        (r#"{"Image":"busybox","HostConfig":{"CapAdd":["NONSENSE"]}}"#, 400, ""),
+        (r#"{"Image":"busybox","HostConfig":{"PortBindings":{"99999/tcp":[{}]}}}"#, 400, "port"),
+        (r#"{"Image":"not-there"}"#, 404, "No such image: not-there:latest"),
+        (r#"{"Image":"NOT A NAME"}"#, 400, "reference"),
+        (r#"{"Image":"busybox","Cmd":["true"],"Unknown":{"a":[1]}}"#, 201, ""),
+        (r#"{"Image":"busybox","Cmd":null,"Env":null,"HostConfig":null}"#, 201, ""),
+    ] {
+        let (got, answer) = create(body);
+        let text = answer["message"].as_str().unwrap_or_default();
+        assert!(got == status && text.contains(words), "{body}: {got} {answer}");
+    }
+    let deep = "[".repeat(100_000);
+    assert_eq!(create(&format!(r#"{{"Image":{deep}"#)).0, 400);
+    for (method, path, status) in [
+        ("GET", "/nothing", 404),
+        ("GET", "/v1.99/version", 400),
+        ("GET", "/v1.10/version", 400),
+        ("PUT", "/containers/json", 404),
+        ("GET", "/containers/..%2f..%2fetc/json", 404),
+        ("GET", "/containers/json?filters=%7B", 400),
+        ("GET", "/containers/json?filters=%7B%22x%22%3A%5B%22y%22%5D%7D", 400),
+        ("GET", "/containers/json?limit=x", 400),
+        ("POST", "/containers/create?name=../x", 400),
+        ("POST", "/containers/nobody/start", 404),
+        ("POST", "/containers/nobody/wait?condition=x", 400),
+        ("GET", "/exec/nobody/json", 404),
+        ("GET", "/glassdock/traces/..%2fx", 400),
+        ("GET", "/glassdock/traces/none", 404),
+        ("GET", "/swarm", 503),
+        ("GET", "/plugins", 200),
+    ] {
+        let (got, answer) = lab.request(method, path, "{}");
+        assert_eq!(got, status, "{method} {path}: {answer}");
+    }
+    let page = lab.json("GET", "/nothing", "").1;
+    assert_eq!(page, serde_json::json!({ "message": "page not found" }));
+}
+
+#[test]
+fn a_body_has_bounds() {
+    let Some(lab) = lab() else { return };
+    let large = format!(r#"{{"Image":"busybox","Env":["{}"]}}"#, "x".repeat(9 * 1024 * 1024));
+    // The daemon may answer before all is sent: then the rest can't be.
+    if let Some((status, _)) = lab.raw(&format!(
+        "POST /containers/create HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{large}",
+        large.len()
+    )) {
+        assert_eq!(status, 400);
+    }
+    assert_eq!(lab.request("GET", "/_ping", "").0, 200);
+}
+
+#[test]
+fn clients_that_vanish_leave_nothing() {
+    let Some(lab) = lab() else { return };
+    lab.run("otter", &["sleep", "600"]);
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", lab.daemon_pid())).expect("descriptors").count();
+    let before = open();
+    let requests = [
+        "GET /events HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /containers/otter/logs?follow=1&stdout=1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /containers/otter/stats HTTP/1.1\r\nHost: x\r\n\r\n",
+        "POST /containers/otter/wait HTTP/1.1\r\nHost: x\r\n\r\n",
+        "POST /containers/otter/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n",
+        "POST /containers/create HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf",
+        "GET /half",
+    ];
+    let mut clients = Vec::new();
+    for request in requests.iter().cycle().take(140) {
+        let mut client = UnixStream::connect(lab.socket()).expect("a connection");
+        client.write_all(request.as_bytes()).expect("a request");
+        clients.push(client);
+    }
+    let idle: Vec<_> = (0..500).map(|_| UnixStream::connect(lab.socket()).expect("a connection")).collect();
+    assert_eq!(lab.request("GET", "/_ping", "").0, 200);
+    drop((clients, idle));
+    assert!(eventually(|| open() <= before + 2), "{} descriptors, {before} before", open());
+    assert_eq!(lab.request("GET", "/containers/json", "").0, 200);
+}

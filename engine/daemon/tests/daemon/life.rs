@@ -1,0 +1,142 @@
+//! A container's life, by raw requests, by bollard, and by the docker client.
+
+use std::thread;
+
+use crate::support::{eventually, lab};
+
+#[test]
+fn a_container_lives_and_dies() {
+    let Some(lab) = lab() else { return };
+    let id = lab.run("otter", &["sh", "-c", "echo out; echo err >&2; exit 7"]);
+    let (status, answer) = lab.json("POST", &format!("/containers/{id}/wait"), "");
+    assert_eq!((status, &answer["StatusCode"]), (200, &serde_json::json!(7)));
+    let whole = lab.inspect("otter");
+    assert_eq!(whole["State"]["Status"], "exited");
+    assert_eq!(whole["State"]["ExitCode"], 7);
+    let (_, log) = lab.request("GET", "/containers/otter/logs?stdout=1&stderr=1", "");
+    assert!(
+        log.contains("\u{1}\0\0\0\0\0\0\u{4}out\n") && log.contains("\u{2}\0\0\0\0\0\0\u{4}err\n"),
+        "{log:?}"
+    );
+    assert_eq!(lab.request("DELETE", "/containers/otter", "").0, 204);
+    assert_eq!(lab.request("GET", "/containers/otter/json", "").0, 404);
+    assert!(!lab.root().join("containers").join(&id).exists());
+}
+
+#[test]
+fn one_of_many_gets_a_name() {
+    let Some(lab) = lab() else { return };
+    let body = r#"{"Image":"busybox","Cmd":["true"]}"#;
+    let statuses: Vec<u16> = thread::scope(|scope| {
+        let tries: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| lab.request("POST", "/containers/create?name=badger", body).0))
+            .collect();
+        tries.into_iter().map(|one| one.join().expect("a request")).collect()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
+    assert_eq!(statuses.iter().filter(|status| **status == 409).count(), 7, "{statuses:?}");
+}
+
+#[test]
+fn what_stops_restarts_and_pauses() {
+    let Some(lab) = lab() else { return };
+    lab.run("crane", &["sleep", "600"]);
+    let pid = lab.inspect("crane")["State"]["Pid"].clone();
+    assert_eq!(lab.request("POST", "/containers/crane/start", "").0, 304);
+    assert_eq!(lab.request("POST", "/containers/crane/pause", "").0, 204);
+    assert_eq!(lab.inspect("crane")["State"]["Status"], "paused");
+    assert_eq!(lab.request("DELETE", "/containers/crane", "").0, 409);
+    assert_eq!(lab.request("POST", "/containers/crane/unpause", "").0, 204);
+    assert_eq!(lab.request("POST", "/containers/crane/restart?t=0", "").0, 204);
+    let again = lab.inspect("crane");
+    assert_eq!(again["State"]["Status"], "running");
+    assert_ne!(again["State"]["Pid"], pid);
+    assert_eq!(lab.request("POST", "/containers/crane/rename?name=heron", "").0, 204);
+    assert_eq!(lab.request("POST", "/containers/heron/stop?t=0", "").0, 204);
+    assert_eq!(lab.request("POST", "/containers/heron/stop", "").0, 304);
+    assert_eq!(lab.inspect("heron")["State"]["ExitCode"], 137);
+}
+
+#[test]
+fn a_restart_policy_acts_and_stops_to() {
+    let Some(lab) = lab() else { return };
+    let body = r#"{"Image":"busybox","Cmd":["false"],"HostConfig":{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":2}}}"#;
+    assert_eq!(lab.request("POST", "/containers/create?name=wren", body).0, 201);
+    assert_eq!(lab.request("POST", "/containers/wren/start", "").0, 204);
+    assert!(eventually(|| {
+        let whole = lab.inspect("wren");
+        whole["RestartCount"] == 2 && whole["State"]["Status"] == "exited"
+    }));
+}
+
+#[test]
+fn volumes_get_what_the_image_has_and_outlive_containers() {
+    let Some(lab) = lab() else { return };
+    let body = r#"{"Image":"busybox","Cmd":["touch","/etc/mark"],"HostConfig":{"Binds":["nest:/etc"]}}"#;
+    assert_eq!(lab.request("POST", "/containers/create?name=swan", body).0, 201);
+    assert_eq!(lab.request("POST", "/containers/swan/start", "").0, 204);
+    assert_eq!(lab.json("POST", "/containers/swan/wait", "").1["StatusCode"], 0);
+    let data = lab.root().join("volumes/nest/_data");
+    assert!(data.join("mark").exists() && data.join("passwd").exists());
+    assert_eq!(lab.request("DELETE", "/volumes/nest", "").0, 409);
+    assert_eq!(lab.request("DELETE", "/containers/swan?v=1", "").0, 204);
+    assert!(data.exists(), "a named volume stays");
+    assert_eq!(lab.request("DELETE", "/volumes/nest", "").0, 204);
+    assert!(!data.exists());
+}
+
+#[test]
+fn the_docker_client_is_at_home() {
+    let Some(lab) = lab() else { return };
+    let docker = |arguments: &[&str]| {
+        let output = lab.docker(arguments)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Some((output.status.code(), text(&output.stdout), text(&output.stderr)))
+    };
+    if docker(&["version"]).is_none() {
+        return;
+    }
+    let run = |arguments: &[&str]| docker(&[&["run", "--rm"], arguments].concat()).expect("a client");
+    assert_eq!(run(&["busybox", "echo", "hi"]), (Some(0), "hi\n".into(), String::new()));
+    assert_eq!(run(&["busybox", "sh", "-c", "exit 42"]).0, Some(42));
+    assert_eq!(run(&["busybox", "nothing-of-that-name"]).0, Some(127));
+    assert_eq!(run(&["busybox", "/etc"]).0, Some(126));
+    let (status, id, _) =
+        docker(&["run", "-d", "--name", "fox", "busybox", "sleep", "600"]).expect("a client");
+    assert_eq!((status, id.trim().len()), (Some(0), 64));
+    let exec = docker(&["exec", "fox", "sh", "-c", "echo in; exit 3"]).expect("a client");
+    assert_eq!((exec.0, exec.1.as_str()), (Some(3), "in\n"));
+    assert_eq!(docker(&["ps", "-q", "--no-trunc"]).expect("a client").1, id);
+    assert_eq!(docker(&["kill", "fox"]).expect("a client").0, Some(0));
+    assert_eq!(docker(&["wait", "fox"]).expect("a client").1, "137\n");
+    assert_eq!(docker(&["rm", "fox"]).expect("a client").1, "fox\n");
+    assert_eq!(docker(&["ps", "-aq"]).expect("a client").1, "", "what ran with --rm is gone");
+}
+
+#[test]
+fn bollard_is_at_home() {
+    use bollard::Docker;
+    use bollard::models::ContainerCreateBody;
+    use bollard::query_parameters::{InspectContainerOptions, RemoveContainerOptions, StartContainerOptions};
+
+    let Some(lab) = lab() else { return };
+    let tasks = tokio::runtime::Runtime::new().expect("tasks");
+    tasks.block_on(async {
+        let socket = lab.socket().to_string_lossy().into_owned();
+        let docker = Docker::connect_with_unix(&socket, 30, bollard::API_DEFAULT_VERSION).expect("a client");
+        let body = ContainerCreateBody {
+            image: Some("busybox".to_owned()),
+            cmd: Some(vec!["sleep".to_owned(), "600".to_owned()]),
+            labels: Some([("kind".to_owned(), "bird".to_owned())].into()),
+            ..ContainerCreateBody::default()
+        };
+        let made = docker.create_container(None, body).await.expect("a container");
+        docker.start_container(&made.id, None::<StartContainerOptions>).await.expect("a start");
+        let whole =
+            docker.inspect_container(&made.id, None::<InspectContainerOptions>).await.expect("an inspect");
+        assert_eq!(whole.state.and_then(|state| state.running), Some(true));
+        assert_eq!(whole.config.and_then(|config| config.labels).unwrap_or_default()["kind"], "bird");
+        let force = RemoveContainerOptions { force: true, ..RemoveContainerOptions::default() };
+        docker.remove_container(&made.id, Some(force)).await.expect("a removal");
+    });
+}

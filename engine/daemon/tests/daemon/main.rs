@@ -1,0 +1,13 @@
+//! The daemon from outside: a real process with a root, a socket and a bridge of
+//! its own, asked by raw HTTP, by bollard, and by the `docker` client where it is
+//! installed. They need root and a static BusyBox, and skip with a message otherwise.
+
+mod support;
+
+mod input;
+
+mod life;
+
+mod operations;
+
+mod restart;
