@@ -1,0 +1,118 @@
+//! `inspect`, of one kind of thing or of whatever has the name.
+
+use serde_json::Value;
+
+use crate::client::encode;
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::show::json::indent;
+use crate::show::template::{Mode, Template};
+use crate::words::Args;
+
+/// Kinds in the order in which a bare name is looked up.
+const KINDS: &[&str] = &["container", "image", "network", "volume"];
+
+pub(crate) async fn inspect(cx: &mut Context, args: &Args) -> Result<(), Failure> {
+    let kind = match args.spec.name() {
+        "inspect" => args.text("type"),
+        name => name.split(' ').next().unwrap_or_default(),
+    };
+    match kind {
+        "" | "container" | "image" | "network" | "volume" | "node" | "plugin" | "secret" | "service"
+        | "task" => {}
+        other => {
+            let values = "\"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", \"volume\"";
+            return Err(Failure::say(format!(
+                "unknown type: {}: must be one of {values}",
+                crate::words::check::quote(other)
+            )));
+        }
+    }
+    let format = args.text("format");
+    let template = match format {
+        "" | "json" => None,
+        given => Some(
+            Template::parse("", given)
+                .map_err(|error| Failure::new(64, format!("template parsing error: {error}")))?,
+        ),
+    };
+    let mut texts: Vec<String> = Vec::new();
+    let mut failures = Vec::new();
+    for name in &args.operands {
+        match find(cx, kind, name, args).await {
+            Ok(text) => match &template {
+                Some(template) => {
+                    let value: Value =
+                        serde_json::from_str(&text).map_err(|error| Failure::say(error.to_string()))?;
+                    match template.execute(&value, Mode::Map) {
+                        Ok(shown) => cx.out.line(shown),
+                        Err(error) => {
+                            cx.out.line("");
+                            return Err(Failure::say(format!("template parsing error: {error}")));
+                        }
+                    }
+                }
+                None => texts.push(text),
+            },
+            Err(failure) => failures.push(failure.message),
+        }
+    }
+    match &template {
+        Some(_) => {
+            if failures.len() == args.operands.len() {
+                cx.out.line("");
+            }
+        }
+        None if format == "json" => {
+            if texts.is_empty() {
+                cx.out.line("[]");
+            } else {
+                cx.out.line(format!("[{}]", texts.join(",")));
+            }
+        }
+        None => cx.out.line(indent(&format!("[{}]", texts.join(",")), "", "    ")),
+    }
+    super::gather(failures)
+}
+
+/// The thing's JSON as the daemon wrote it.
+async fn find(cx: &mut Context, kind: &str, name: &str, args: &Args) -> Result<String, Failure> {
+    if name.trim().is_empty() && kind != "image" {
+        let what = if kind.is_empty() { "container" } else { kind };
+        return Err(Failure::say(format!("invalid {what} name or ID: value is empty")));
+    }
+    if !kind.is_empty() {
+        return one(cx, kind, name, args).await;
+    }
+    for kind in KINDS {
+        match one(cx, kind, name, args).await {
+            Ok(text) => return Ok(text),
+            Err(failure) if failure.is_not_found() || failure.api == Some(400) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Err(Failure::say(format!("Error: No such object: {name}")))
+}
+
+async fn one(cx: &mut Context, kind: &str, name: &str, args: &Args) -> Result<String, Failure> {
+    let name = encode(name);
+    let path = match kind {
+        "container" if args.is("size") => format!("/containers/{name}/json?size=1"),
+        "container" => format!("/containers/{name}/json"),
+        "image" => {
+            let path = format!("/images/{name}/json");
+            match args.text("platform") {
+                "" => path,
+                platform => {
+                    crate::client::with_query(&path, &[("platform", &super::pull::platform_json(platform)?)])
+                }
+            }
+        }
+        "network" if args.is("verbose") => format!("/networks/{name}?verbose=true"),
+        "network" => format!("/networks/{name}"),
+        "volume" => format!("/volumes/{name}"),
+        other => format!("/{other}s/{name}"),
+    };
+    let bytes = cx.client.get(&path).await?;
+    Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+}

@@ -1,0 +1,116 @@
+//! All commands, and how a command is found.
+
+use super::Kind::{Bool, List, Text};
+use super::{Arity, NO, Spec, container, flag, image, network, run, system, volume};
+
+/// A group of commands, such as `container`.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub name: &'static str,
+    pub about: &'static str,
+}
+
+/// The groups.
+pub(crate) const GROUPS: &[Group] = &[
+    Group { name: "container", about: "Manage containers" },
+    Group { name: "image", about: "Manage images" },
+    Group { name: "network", about: "Manage networks" },
+    Group { name: "system", about: "Manage Docker" },
+    Group { name: "volume", about: "Manage volumes" },
+];
+
+/// The commands that most people type most.
+pub(crate) const COMMON: &[&str] =
+    &["run", "exec", "ps", "pull", "push", "images", "login", "logout", "search", "version", "info"];
+
+/// glassdock's own commands, which read their own arguments.
+pub(crate) const OWN: &[(&str, &str)] = &[
+    ("daemon", "Run the engine: the Engine API on a socket"),
+    ("registry", "Run a registry of images"),
+    ("trace", "Read what the engine did, step by step"),
+    ("lesson", "Run, check and replay the lessons"),
+    ("book", "Build the book"),
+    ("completion", "Print a completion script for a shell"),
+];
+
+/// The program's own flags, before the command.
+pub(crate) static ROOT: Spec = Spec {
+    names: &[""],
+    usage: "[OPTIONS] COMMAND",
+    about: "",
+    aliases: "",
+    arity: Arity::Any,
+    interspersed: false,
+    flags: &[
+        flag(NO, "config", Text, "Location of client config files (default \"~/.docker\")"),
+        flag('c', "context", Text, "Name of the context to use to connect to the daemon (only \"default\")"),
+        flag('D', "debug", Bool, "Enable debug mode"),
+        flag('H', "host", List, "Daemon socket to connect to"),
+        flag(
+            'l',
+            "log-level",
+            Text,
+            "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\") (default \"info\")",
+        ),
+        flag('v', "version", Bool, "Print version information and quit"),
+    ],
+};
+
+/// Every command with Docker's words.
+#[rustfmt::skip]
+pub(crate) static SPECS: &[&Spec] = &[
+    &run::RUN, &run::CREATE,
+    &container::START, &container::STOP, &container::RESTART, &container::KILL, &container::PAUSE,
+    &container::UNPAUSE, &container::WAIT, &container::RM, &container::RENAME, &container::UPDATE,
+    &container::PS, &container::LOGS, &container::ATTACH, &container::EXEC, &container::TOP,
+    &container::PORT, &container::DIFF, &container::CP, &container::COMMIT, &container::EXPORT,
+    &container::STATS, &container::CONTAINER_INSPECT, &container::CONTAINER_PRUNE,
+    &image::IMAGES, &image::PULL, &image::PUSH, &image::RMI, &image::TAG, &image::HISTORY,
+    &image::IMPORT, &image::LOAD, &image::SAVE, &image::IMAGE_INSPECT, &image::IMAGE_PRUNE, &image::SEARCH,
+    &system::VERSION, &system::INFO, &system::INSPECT, &system::EVENTS, &system::LOGIN, &system::LOGOUT,
+    &system::SYSTEM_DF, &system::SYSTEM_PRUNE,
+    &network::NETWORK_CONNECT, &network::NETWORK_CREATE, &network::NETWORK_DISCONNECT,
+    &network::NETWORK_INSPECT, &network::NETWORK_LS, &network::NETWORK_PRUNE, &network::NETWORK_RM,
+    &volume::VOLUME_CREATE, &volume::VOLUME_INSPECT, &volume::VOLUME_LS, &volume::VOLUME_PRUNE, &volume::VOLUME_RM,
+];
+
+/// A command that was found, with the name that Docker shows for it and how
+/// many words the name took.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub spec: &'static Spec,
+    pub name: String,
+    pub words: usize,
+}
+
+/// Finds the command that the words begin with.
+pub(crate) fn find(words: &[String]) -> Option<Found> {
+    let first = words.first()?;
+    if is_group(first) {
+        let second = words.get(1)?;
+        let called = format!("{first} {second}");
+        let spec = SPECS.iter().find(|spec| spec.names.contains(&called.as_str()))?;
+        // `container list` is shown as `container ls`: the first name within the group.
+        let shown = spec.names.iter().find(|name| group_of(name) == Some(first))?;
+        return Some(Found { spec, name: (*shown).to_owned(), words: 2 });
+    }
+    let spec = SPECS.iter().find(|spec| spec.names.contains(&first.as_str()))?;
+    Some(Found { spec, name: first.clone(), words: 1 })
+}
+
+/// Whether a word names a group.
+pub(crate) fn is_group(word: &str) -> bool {
+    GROUPS.iter().any(|group| group.name == word)
+}
+
+/// The commands of a group: their short names and what they do.
+pub(crate) fn members(group: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    SPECS.iter().filter_map(move |spec| {
+        let name = spec.names.iter().find(|name| group_of(name) == Some(group))?;
+        Some((name.split_once(' ')?.1, super::help::about(spec)))
+    })
+}
+
+fn group_of(name: &str) -> Option<&str> {
+    name.split_once(' ').map(|(group, _)| group)
+}
