@@ -1,0 +1,87 @@
+//! The proof that a lesson's checks work: they fail for the wrong answers.
+//!
+//! For each wrong answer a new lab is led up to its step, the answer typed, and
+//! the step's checks judged. An answer for which all of them hold would be
+//! accepted from a student; a check that holds for every wrong answer and before
+//! the step would never stop anybody. Both are the author's to mend.
+
+use glassdock_trace::Tree;
+
+use crate::checks;
+use crate::lab::Lab;
+use crate::read::Lesson;
+use crate::run::{chain, observed, prepare};
+use crate::scenario::Step;
+use crate::tools::Tools;
+
+/// What the proof found wrong.
+#[derive(Debug, Default)]
+pub struct Proof {
+    /// How many wrong answers were tried.
+    pub tried: usize,
+    /// For the author.
+    pub author: Vec<String>,
+    /// For the engine's makers.
+    pub failures: Vec<String>,
+}
+
+/// Tries all wrong answers of a lesson.
+pub async fn lesson(lesson: &Lesson, tools: &Tools) -> Proof {
+    let mut proof = Proof::default();
+    for (number, step) in lesson.scenario.steps.iter().enumerate() {
+        let mut has_failed = vec![false; step.check.len()];
+        for wrong in &step.wrong {
+            match Lab::open(tools).await {
+                Ok(lab) => {
+                    let tried = tools.interrupt.or(answer(lesson, number, wrong, &lab)).await;
+                    let tried = tried.unwrap_or_else(|| Err("interrupted".to_owned()));
+                    let left = lab.close().await;
+                    proof
+                        .failures
+                        .extend(left.into_iter().map(|what| format!("{wrong}: left behind: {what}")));
+                    match tried {
+                        Ok(failed) => judge(step, wrong, &failed, &mut has_failed, &mut proof),
+                        Err(failure) => proof.failures.push(format!("{}: {failure}", step.id)),
+                    }
+                }
+                Err(error) => proof.failures.push(chain(&error)),
+            }
+        }
+        if !proof.failures.is_empty() {
+            return proof;
+        }
+        for (check, failed) in step.check.iter().zip(&has_failed) {
+            if !failed {
+                let check = serde_json::to_string(check).unwrap_or_default();
+                proof.author.push(format!("{}: no wrong answer fails this check: {check}", step.id));
+            }
+        }
+    }
+    proof
+}
+
+fn judge(step: &Step, wrong: &str, failed: &[bool], has_failed: &mut [bool], proof: &mut Proof) {
+    proof.tried += 1;
+    if !failed.contains(&true) {
+        proof.author.push(format!("{}: the wrong answer \"{wrong}\" passes every check", step.id));
+    }
+    for (ever, now) in has_failed.iter_mut().zip(failed) {
+        *ever |= *now;
+    }
+}
+
+/// Leads a lab up to a step, types a wrong answer, and says which checks fail.
+async fn answer(lesson: &Lesson, number: usize, wrong: &str, lab: &Lab) -> Result<Vec<bool>, String> {
+    prepare(lesson, lab).await?;
+    let mut tree = Tree::default();
+    let steps = &lesson.scenario.steps;
+    for step in steps.iter().take(number) {
+        observed(&step.command, step.timeout, lab).await.map_err(|error| error.to_string())?;
+    }
+    let Some(step) = steps.get(number) else { return Ok(Vec::new()) };
+    if !wrong.is_empty() {
+        (_, tree) = observed(wrong, step.timeout, lab).await.map_err(|error| error.to_string())?;
+    }
+    let verdicts = checks::all(&step.check, lab, &tree).await;
+    Ok(verdicts.iter().map(|verdict| !verdict.ok()).collect())
+}
