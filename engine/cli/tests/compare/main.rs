@@ -114,5 +114,13 @@ fn normalise(text: &str, name: &str, folder: &str) -> String {
             plain.push(letter);
         }
     }
-    plain
+    plain.split_inclusive('\n').map(sorted_runtimes).collect()
+}
+
+/// Docker's client prints the runtimes in the order of a Go map, another at each call.
+fn sorted_runtimes(line: &str) -> String {
+    let Some(names) = line.strip_prefix(" Runtimes: ") else { return line.to_string() };
+    let mut names: Vec<&str> = names.split_whitespace().collect();
+    names.sort_unstable();
+    format!(" Runtimes: {}\n", names.join(" "))
 }
