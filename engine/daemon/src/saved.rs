@@ -59,7 +59,8 @@ impl Saved {
             return Ok(document.id);
         }
         let hex = names::new_id()?;
-        let id = format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[12..15], &hex[15..18], &hex[18..30]);
+        let id =
+            format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[12..15], &hex[15..18], &hex[18..30]);
         self.0.put(ENGINE, &id, None, "{}")?;
         Ok(id)
     }
