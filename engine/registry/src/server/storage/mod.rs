@@ -118,6 +118,11 @@ impl Storage {
         for record in left.iter().flat_map(|(_, _, records)| records) {
             for act in record.acts.iter().filter(|act| self.is_undone(act, record.time)) {
                 self.apply(act).map_err(|refusal| io::Error::other(refusal.to_string()))?;
+                if let Act::Write { path, .. } = act {
+                    // As old as it was before, so that later records are later.
+                    let file = OpenOptions::new().append(true).open(self.root.join(path))?;
+                    file.set_modified(record.time)?;
+                }
             }
         }
         glassdock_kernel::disk::sync_filesystem(&File::open(&self.root)?)?;
