@@ -46,6 +46,8 @@ pub mod pull;
 
 pub mod push;
 
+pub(crate) mod upstream;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,10 @@
 //! The registry from outside: over real sockets, with real clients and peers.
 
+mod doorkeeping;
 mod fake;
 mod hostile;
+mod keeping;
+mod mirroring;
 mod peers;
 mod protocol;
 mod support;
