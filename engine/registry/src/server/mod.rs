@@ -9,7 +9,7 @@
 //! Reading order: the names and their grammar (`name`), where things lie (`storage`), what
 //! a manifest may be (`manifest`), which paths there are (`routes`), what each does
 //! (`handlers`), how answers and refusals look (`body`, `error`), and how bytes come in and
-//! go out (`connection`). [`plant`] fills a folder before it is served.
+//! go out (`connection`). Search and pages for people are the [`hub`]'s. [`plant`] fills a folder before it is served.
 //!
 //! What real registries do differently: distribution (Docker's) keeps a link file for each
 //! layer and revision too, but reads them through a storage driver with a dozen back ends;
@@ -24,6 +24,8 @@ mod manifest;
 mod routes;
 
 mod handlers;
+
+mod hub;
 
 mod body;
 

@@ -2,6 +2,8 @@
 
 mod fake;
 mod hostile;
+mod hub;
 mod peers;
 mod protocol;
+mod search;
 mod support;

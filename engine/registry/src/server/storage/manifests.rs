@@ -159,7 +159,7 @@ impl Storage {
 }
 
 /// A small file's text; `None` where there is no such file.
-fn read_small(path: PathBuf) -> Result<Option<String>, Refusal> {
+pub(super) fn read_small(path: PathBuf) -> Result<Option<String>, Refusal> {
     match fs::read_to_string(&path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {

@@ -170,6 +170,11 @@ impl Storage {
         self.write_small(&self.repository(name).join("_hub.json"), about)
     }
 
+    /// What the hub tells about a repository, as it was written.
+    pub(crate) fn read_about(&self, name: &Name) -> Result<Option<String>, Refusal> {
+        manifests::read_small(self.repository(name).join("_hub.json"))
+    }
+
     /// Writes a small file whole or not at all.
     fn write_small(&self, path: &Path, bytes: &[u8]) -> Result<(), Refusal> {
         make_parent(path)?;
