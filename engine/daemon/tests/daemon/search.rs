@@ -22,7 +22,10 @@ fn the_docker_client_finds_and_filters() {
     let (status, found) = lab.json("GET", &format!("/images/search?term={term}"), "");
     assert_eq!((status, found.as_array().map(Vec::len)), (200, Some(3)), "{found}");
     assert_eq!(found[0]["name"], "java");
-    let of = |query: &str| lab.json("GET", &format!("/images/search?term={term}&{query}"), "");
+    let of = |query: &str| {
+        let query = query.replace('{', "%7B").replace('}', "%7D").replace('"', "%22");
+        lab.json("GET", &format!("/images/search?term={term}&{query}"), "")
+    };
     assert_eq!(of("filters={\"is-official\":[\"false\"]}").1[0]["name"], "lessons/java-app");
     assert_eq!(of("filters={\"is-automated\":{\"true\":true}}").1, serde_json::json!([]));
     for (query, words) in [

@@ -23,11 +23,19 @@ pub(super) fn sign(name: &str) -> Markup {
 /// What sort of image it is.
 pub(super) fn badges(view: &View<'_>, entry: &Entry) -> Markup {
     html! {
-        @if entry.about.official { span.badge.official { (view.say(Word::Official)) } }
-        @if entry.about.stand_in {
-            span.badge.stand-in title=(view.say(Word::StandInMeaning)) { (view.say(Word::StandIn)) }
-        }
+        @if entry.about.official { (official(view)) }
+        @if entry.about.stand_in { (stand_in(view)) }
     }
+}
+
+/// That an image is one of the maintained ones.
+pub(super) fn official(view: &View<'_>) -> Markup {
+    html! { span.badge.official { (view.say(Word::Official)) } }
+}
+
+/// That an image isn't what its name says.
+pub(super) fn stand_in(view: &View<'_>) -> Markup {
+    html! { span.badge.stand-in title=(view.say(Word::StandInMeaning)) { (view.say(Word::StandIn)) } }
 }
 
 /// The number of pulls; only a repository that somebody described has one.

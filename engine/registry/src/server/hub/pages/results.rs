@@ -3,7 +3,7 @@
 use maud::html;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::pieces::{badges, command, pager, pulls, sign};
+use super::pieces::{command, official, pager, pulls, sign, stand_in};
 use super::{Content, View};
 use crate::server::error::Refusal;
 use crate::server::hub::words::Word;
@@ -53,8 +53,8 @@ pub(super) fn page(view: &View<'_>) -> Result<Content, Refusal> {
                                 @let shown = view.shown(&entry.name);
                                 @let details = view.link(&format!("/r/{}", entry.name));
                                 tr {
-                                    th scope="row" { span.named { (sign(&shown)) a href=(details) { (shown) } } }
-                                    td data-name=(view.say(Word::Official)) { @if entry.about.official || entry.about.stand_in { div.badges { (badges(view, entry)) } } }
+                                    th scope="row" { span.named { (sign(&shown)) a href=(details) { (shown) } @if entry.about.stand_in { (stand_in(view)) } } }
+                                    td data-name=(view.say(Word::Official)) { @if entry.about.official { (official(view)) } }
                                     td.number data-name=(view.say(Word::Stars)) { (format::count(entry.about.stars)) }
                                     td.number data-name=(view.say(Word::Pulls)) { (pulls(view, entry)) }
                                     td.description {
