@@ -175,7 +175,9 @@ fn gc(settings: &Settings, dry_run: bool) -> Result<(), Failure> {
 
 /// Puts the lessons' images into the registry's folder.
 fn sow(root: &Path, busybox: &Path) -> Result<(), Failure> {
-    let seed = seed::images(busybox).map_err(|error| chain("glassdock registry: seed", &error))?;
+    let fail = |error: seed::Error| chain("glassdock registry: seed", &error);
+    let program = seed::program::running().map_err(fail)?;
+    let seed = seed::images_with(busybox, &program).map_err(fail)?;
     plant(root, &seed.images).map_err(|error| chain("glassdock registry: seed", &error))?;
     if let Some(missing) = seed.missing {
         complain(chain("glassdock registry: some images are left out", &missing).message);

@@ -11,3 +11,5 @@ mod life;
 mod operations;
 
 mod restart;
+
+mod search;

@@ -132,6 +132,27 @@ impl Session {
         }
     }
 
+    /// A session with the registry itself, for what belongs to no repository.
+    pub(super) fn of_registry(
+        client: &Client,
+        endpoint: Endpoint,
+        domain: &str,
+        credentials: Option<&Credentials>,
+    ) -> Self {
+        let credentials = credentials.filter(|_| !endpoint.mirror).cloned();
+        Self {
+            client: client.clone(),
+            endpoint,
+            path: String::new(),
+            familiar: String::new(),
+            domain: domain.to_owned(),
+            credentials,
+            scopes: Vec::new(),
+            authorization: Mutex::new(None),
+            asking: tokio::sync::Mutex::new(()),
+        }
+    }
+
     /// Asks, and does what is needed for an answer.
     pub(super) async fn send(&self, trace: &Trace, ask: &Ask) -> Result<Reply, Error> {
         let config = &self.client.config;

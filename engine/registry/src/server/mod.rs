@@ -11,9 +11,9 @@
 //! Reading order: the names and their grammar (`name`), where things lie (`storage`), what
 //! a manifest may be (`manifest`), which paths there are (`routes`), who may do what (`auth`),
 //! what each does (`handlers`), how answers and refusals look (`body`, `error`), how bytes come
-//! in and go out (`connection`, `wire`), what is fetched from elsewhere (`mirror`), and what all
-//! of it is told ([`settings`]). [`plant`] fills a folder before it is served, [`collect`] takes
-//! out what nothing needs, also while it is served.
+//! in and go out (`connection`, `wire`), search and pages for people (`hub`), what is fetched
+//! from elsewhere (`mirror`), and what all of it is told ([`settings`]). [`plant`] fills a folder
+//! before it is served, [`collect`] takes out what nothing needs, also while it is served.
 //!
 //! What real registries do differently: distribution (Docker's) keeps a link file for each
 //! layer and revision too, but reads them through a storage driver with a dozen back ends;
@@ -30,6 +30,8 @@ mod routes;
 mod auth;
 
 mod handlers;
+
+mod hub;
 
 mod body;
 

@@ -3,8 +3,10 @@
 mod doorkeeping;
 mod fake;
 mod hostile;
+mod hub;
 mod keeping;
 mod mirroring;
 mod peers;
 mod protocol;
+mod search;
 mod support;

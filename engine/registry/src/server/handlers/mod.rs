@@ -16,9 +16,10 @@ use hyper::body::Incoming;
 
 use super::Shared;
 use super::access_log::AccessLog;
-use super::auth::Reach;
+use super::auth::{Need, Reach};
 use super::body::{Body, Received};
 use super::error::{Code, Refusal};
+use super::hub;
 use super::routes::Route;
 
 /// The digest of what is sent, or was taken in.
@@ -69,6 +70,15 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>, peer: So
 
 async fn route(shared: &Shared, request: Request<Incoming>, user: &mut Option<String>) -> Answer {
     let (parts, incoming) = request.into_parts();
+    let html = text(&parts, header::ACCEPT).is_some_and(|types| types.contains("text/html"));
+    if let Some(route) = hub::Route::parse(parts.uri.path(), html) {
+        // The pages tell the names of all repositories, as the catalogue does.
+        if let Some(auth) = &shared.auth {
+            let reach = auth.admit(&parts, &Need::Catalog, &origin(shared, &parts)).await?;
+            *user = reach.user().map(str::to_owned);
+        }
+        return hub::answer(&shared.storage, &parts, route).await;
+    }
     let body = Received::new(incoming, shared.idle);
     let (storage, mirror) = (&shared.storage, shared.mirror.as_ref());
     let get = parts.method == Method::GET || parts.method == Method::HEAD;
@@ -163,14 +173,14 @@ fn text(parts: &http::request::Parts, name: HeaderName) -> Option<&str> {
 }
 
 /// Whether the client has this content already, by its entity tag; see RFC 9110, 13.1.2.
-fn is_known(parts: &http::request::Parts, etag: &str) -> bool {
+pub(super) fn is_known(parts: &http::request::Parts, etag: &str) -> bool {
     text(parts, header::IF_NONE_MATCH).is_some_and(|list| {
         list.split(',').map(|tag| tag.trim().trim_start_matches("W/")).any(|tag| tag == etag || tag == "*")
     })
 }
 
 /// The parameters of a query, decoded.
-fn query(parts: &http::request::Parts) -> Vec<(String, String)> {
+pub(super) fn query(parts: &http::request::Parts) -> Vec<(String, String)> {
     form(parts.uri.query().unwrap_or(""))
 }
 
@@ -195,7 +205,7 @@ fn parameter(query: &[(String, String)], name: &str) -> Option<String> {
 }
 
 /// Runs something that takes its time on a thread for that.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     job: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(job)

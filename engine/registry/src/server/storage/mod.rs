@@ -373,6 +373,11 @@ impl Storage {
         self.commit(&[self.write(&path, Bytes::copy_from_slice(about))])
     }
 
+    /// What the hub tells about a repository, as it was written.
+    pub(crate) fn read_about(&self, name: &Name) -> Result<Option<String>, Refusal> {
+        manifests::read_small(self.repository(name).join("_hub.json"))
+    }
+
     /// A new file that nobody else writes.
     pub(crate) fn temporary(&self) -> Result<(PathBuf, File), Refusal> {
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
