@@ -58,7 +58,7 @@ pub const ROUTES: &[Route] = routes! {
     POST   "/containers/{id}/unpause"             ContainerUnpause        containers::signal::unpause,
     POST   "/containers/{id}/attach"              ContainerAttach         containers::attach::attach,
     POST   "/containers/{id}/wait"                ContainerWait           containers::wait::wait,
-    DELETE "/containers/{id}"                     ContainerDelete         containers::remove::delete,
+    DELETE "/containers/{id..}"                     ContainerDelete         containers::remove::delete,
     POST   "/containers/{id}/exec"                ContainerExec           containers::exec::create,
     POST   "/exec/{id}/start"                     ExecStart               containers::exec::start,
     POST   "/exec/{id}/resize"                    ExecResize              containers::exec::resize,

@@ -70,10 +70,10 @@ impl Networks {
     /// What the kernel or the storage refuses; the rest is freed all the same.
     pub fn release(&self, trace: &Trace, container: &str) -> Result<(), Error> {
         let mut result = Ok(());
+        self.names.close(container);
         for endpoint in self.endpoints_of(container) {
             let network = self.state().networks.get(&endpoint.network).cloned();
             let unpublished = network.map_or(Ok(()), |network| unpublish(trace, &network, &endpoint));
-            self.names.close(container);
             result = result.and(unpublished).and(self.forget(&endpoint));
         }
         result
@@ -253,6 +253,7 @@ fn plan(state: &State, network: &Network, config: &EndpointConfig, id: String) -
         gateway: None,
         mac: None,
         names: config.names.clone(),
+        links: config.links.clone(),
         ports: Vec::new(),
         id,
     };

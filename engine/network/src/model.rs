@@ -228,6 +228,8 @@ pub struct EndpointConfig {
     /// The names that the network's other containers may call it by: its name, its
     /// short id, its hostname if given, its aliases.
     pub names: Vec<String>,
+    /// Names that only this container has for others of the network (`--link`), and theirs.
+    pub links: BTreeMap<String, String>,
     /// Ports to publish. A container publishes through one network.
     pub ports: Vec<PortRequest>,
     /// Whether the default route leads through this network. A container has one.
@@ -258,6 +260,9 @@ pub struct Endpoint {
     /// The names that it is found by.
     #[serde(default)]
     pub names: Vec<String>,
+    /// Names that only this container has for others, and theirs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
     /// Its published ports.
     #[serde(default)]
     pub ports: Vec<Published>,

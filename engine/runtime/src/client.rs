@@ -181,6 +181,15 @@ impl Shim {
         })
     }
 
+    /// Sends a signal to a process of [`Shim::exec`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Gone`]; [`Error::Step`] if there is no such process any more.
+    pub fn kill_exec(&self, exec: &str, signal: i32) -> Result<(), Error> {
+        self.ask(&Request::KillExec { exec: exec.to_owned(), signal }).map(drop)
+    }
+
     /// Freezes every process of the container.
     ///
     /// # Errors

@@ -87,6 +87,11 @@ pub(crate) enum Request {
         signal: i32,
         all: bool,
     },
+    /// The exec's process only; those that it made may go on.
+    KillExec {
+        exec: String,
+        signal: i32,
+    },
     Pause,
     Unpause,
     Resize {

@@ -16,7 +16,7 @@ use glassdock_runtime::Shim;
 
 use super::container::{Container, Live};
 use super::record::{Record, Status};
-use super::{remove, supervise};
+use super::{health, remove, supervise};
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
 
@@ -53,6 +53,9 @@ pub async fn all(engine: &Arc<Engine>) -> Result<(), Error> {
                 }
             });
             engine.containers.save(&container)?;
+            if container.status() == Status::Running {
+                health::watch(engine, &container);
+            }
             supervise::spawn(engine, &container, watch, None)?;
         } else if is_over(&container) {
             gone.push(container);

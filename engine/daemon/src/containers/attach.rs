@@ -59,6 +59,7 @@ pub(crate) async fn attach(mut call: Call) -> Reply {
         tokio::spawn(async move {
             let Ok(mut client) = upgrade.await else { return };
             if let Some(past) = past {
+                tokio::time::sleep(streams::AFTER_HEAD).await;
                 let mut past = std::pin::pin!(past);
                 while let Some(Ok(bytes)) = past.next().await {
                     let mut io = hyper_util::rt::TokioIo::new(&mut client);

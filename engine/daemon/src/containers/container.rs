@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use glassdock_runtime::{Bundle, Shim, Streams};
 use glassdock_trace::{Body, Trace};
 use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::record::{Record, Status};
 use crate::engine::Engine;
@@ -27,6 +28,8 @@ pub struct Container {
     progress: watch::Sender<Progress>,
     waiting_clients: Mutex<Vec<Waiting>>,
     live: Mutex<Option<Live>>,
+    /// Ends the task that watches its health.
+    monitor: Mutex<Option<CancellationToken>>,
 }
 
 /// What those who wait for a container hear of.
@@ -73,6 +76,7 @@ impl Container {
             progress: watch::channel(progress).0,
             waiting_clients: Mutex::new(Vec::new()),
             live: Mutex::new(None),
+            monitor: Mutex::new(None),
         })
     }
 
@@ -126,6 +130,11 @@ impl Container {
 
     pub(crate) fn set_live(&self, live: Option<Live>) {
         *self.live.lock().unwrap_or_else(PoisonError::into_inner) = live;
+    }
+
+    /// Puts another monitor of its health in the place of the one there is, and returns that.
+    pub(crate) fn set_monitor(&self, monitor: Option<CancellationToken>) -> Option<CancellationToken> {
+        std::mem::replace(&mut self.monitor.lock().unwrap_or_else(PoisonError::into_inner), monitor)
     }
 
     /// The shim.

@@ -16,7 +16,7 @@ use super::image;
 use super::model::{CreateRequest, MountPoint};
 use super::mounts::{self, Wanted};
 use super::record::Record;
-use super::{fill, merge, names, ports, security, warnings};
+use super::{fill, links, merge, names, ports, security, warnings};
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -69,6 +69,7 @@ fn make(
         ..Record::default()
     };
     complete_networks(engine, &mut record)?;
+    links::register(engine, &mut record)?;
     let wanted = mounts::wanted(&record)?;
     let from_others = from_others(engine, &record, &wanted)?;
     let mut undo = Undo { engine, trace, folder: None, volumes: Vec::new() };

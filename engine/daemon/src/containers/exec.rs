@@ -4,12 +4,12 @@
 //! container go with it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use glassdock_runtime::oci::{ConsoleSize, Process};
 use glassdock_runtime::{ExecSpec, Streams};
-use glassdock_trace::Channel;
+use glassdock_trace::{Channel, Trace};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ use super::{attach, names, security, spec, streams};
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
-use crate::operations::Receiver;
+use crate::operations::{Receiver, Use};
 use crate::reply::{self, Reply};
 
 /// An ended exec is remembered until its container has so many newer ones.
@@ -62,6 +62,8 @@ struct ExecRequest {
     attach_stdin: bool,
     attach_stdout: bool,
     attach_stderr: bool,
+    // Docker reads names in either case, and its SDK for Python writes this one so.
+    #[serde(alias = "detachKeys")]
     detach_keys: String,
     env: Vec<String>,
     working_dir: String,
@@ -114,21 +116,34 @@ impl Execs {
             exec.running = false;
             exec.exit_code.get_or_insert(137);
         }
+        self.ended.notify_waiters();
+    }
+
+    /// Waits until an exec has ended.
+    pub(crate) async fn over(&self, id: &str) {
+        loop {
+            let ended = self.ended.notified();
+            if !self.lock().get(id).is_some_and(|exec| exec.running) {
+                return;
+            }
+            ended.await;
+        }
     }
 
     /// Waits until an exec has ended, for a little while. Its output ends before
     /// its status is told; a client asks for that as soon as it sees the end.
     async fn settled(&self, id: &str) {
-        let settled = async {
-            loop {
-                let ended = self.ended.notified();
-                if !self.lock().get(id).is_some_and(|exec| exec.running) {
-                    return;
-                }
-                ended.await;
-            }
-        };
-        let _ = tokio::time::timeout(SETTLING, settled).await;
+        let _ = tokio::time::timeout(SETTLING, self.over(id)).await;
+    }
+
+    /// The exit status of an exec that has ended.
+    pub(crate) fn exit_code(&self, id: &str) -> Option<i32> {
+        self.lock().get(id)?.exit_code
+    }
+
+    /// An exec that nobody will ask for again.
+    pub(crate) fn forget(&self, id: &str) {
+        self.lock().remove(id);
     }
 
     /// A container is gone, and its execs with it.
@@ -155,8 +170,20 @@ impl Execs {
         );
     }
 
+    /// Takes an exec for its one start.
+    fn claim(&self, id: &str) -> Result<(), Error> {
+        let mut execs = self.lock();
+        let exec = execs.get_mut(id).ok_or_else(|| no_such(id))?;
+        if exec.started {
+            let state = if exec.running { "already running" } else { "has already run" };
+            return Err(Error::conflict(format!("Error: Exec command {id} is {state}")));
+        }
+        (exec.started, exec.running) = (true, true);
+        Ok(())
+    }
+
     fn get(&self, id: &str) -> Result<Exec, Error> {
-        self.lock().get(id).cloned().ok_or_else(|| Error::not_found(format!("No such exec instance: {id}")))
+        self.lock().get(id).cloned().ok_or_else(|| no_such(id))
     }
 
     fn change(&self, id: &str, change: impl FnOnce(&mut Exec)) {
@@ -168,6 +195,10 @@ impl Execs {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Exec>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn no_such(id: &str) -> Error {
+    Error::not_found(format!("No such exec instance: {id}"))
 }
 
 /// `ContainerExec`: an exec is created.
@@ -188,14 +219,55 @@ pub(crate) async fn create(mut call: Call) -> Reply {
         return Err(Error::invalid("a zero byte can't be in a word, a name or the environment"));
     }
     streams::detach_keys(Some(&request.detach_keys))?;
-    let id = names::new_id()?;
-    container.emit(
-        &call.engine,
-        &format!("exec_create: {}", request.cmd.join(" ")),
-        &[("execID", id.clone())],
-    );
-    call.engine.execs.add(id.clone(), &container.id, request);
+    let id = add(&call.engine, &container, request)?;
     reply::json_with(StatusCode::CREATED, &json!({ "Id": id }))
+}
+
+fn add(engine: &Engine, container: &Container, request: ExecRequest) -> Result<String, Error> {
+    let id = names::new_id()?;
+    let action = format!("exec_create: {}", request.cmd.join(" "));
+    container.emit(engine, &action, &[("execID", id.clone())]);
+    engine.execs.add(id.clone(), &container.id, request);
+    Ok(id)
+}
+
+/// An exec of the engine's own, that checks a container's health: its id.
+///
+/// # Errors
+///
+/// Conflict, if the container doesn't run.
+pub(crate) fn prepare(engine: &Engine, container: &Container, command: &[String]) -> Result<String, Error> {
+    check_running(container)?;
+    let cmd = command.to_vec();
+    add(
+        engine,
+        container,
+        ExecRequest { cmd, attach_stdout: true, attach_stderr: true, ..ExecRequest::default() },
+    )
+}
+
+/// Starts an exec of the engine's own: its output.
+///
+/// # Errors
+///
+/// Why the command can't be executed.
+pub(crate) async fn begin(
+    engine: &Arc<Engine>,
+    container: &Arc<Container>,
+    id: &str,
+    operation: Option<&Arc<Use>>,
+) -> Result<Option<tokio::net::UnixStream>, Error> {
+    engine.execs.claim(id)?;
+    let begin = Begin {
+        engine: Arc::clone(engine),
+        container: Arc::clone(container),
+        id: id.to_owned(),
+        exec: engine.execs.get(id)?,
+        start: StartRequest::default(),
+        trace: operation.map_or_else(Trace::off, |operation| operation.trace().clone()),
+        part: operation.map(Arc::clone),
+    };
+    begin.run().await
 }
 
 fn check_running(container: &Container) -> Result<(), Error> {
@@ -214,6 +286,9 @@ fn check_running(container: &Container) -> Result<(), Error> {
 }
 
 /// `ExecStart`: the process begins; the connection becomes its streams.
+///
+/// A client that asks for the streams gets the reply's head before the process begins, as from
+/// Docker: one that reads the head through a buffer would lose the output that came with it.
 pub(crate) async fn start(mut call: Call) -> Reply {
     let id = call.param("id").to_owned();
     let start: StartRequest = call.json_or_empty().await?.unwrap_or_default();
@@ -221,82 +296,94 @@ pub(crate) async fn start(mut call: Call) -> Reply {
     let exec = engine.execs.get(&id)?;
     let container = engine.containers.find(&exec.container)?;
     check_running(&container)?;
-    if exec.started {
-        return Err(Error::conflict(format!("Error: Exec command {id} is already running")));
-    }
-    engine.execs.change(&id, |exec| (exec.started, exec.running) = (true, true));
-    let spec = match spec_of(&container, &id, &exec.request, &start) {
-        Ok(spec) => spec,
-        Err(error) => {
-            engine.execs.change(&id, |exec| (exec.running, exec.exit_code) = (false, Some(126)));
-            return Err(error);
-        }
+    engine.execs.claim(&id)?;
+    let upgrade = if start.detach { None } else { call.upgrade() };
+    let begin =
+        Begin { engine, container, id, exec, start, trace: call.trace.clone(), part: call.operation.clone() };
+    let (tty, keys) = (begin.exec.request.tty, begin.exec.request.detach_keys.clone());
+    // The process has a terminal if its making said so; the stream has frames unless its start says so.
+    let shape = streams::Shape::of(tty, begin.start.tty);
+    let content_type = content_type(begin.start.tty, call.version);
+    let Some(upgrade) = upgrade else {
+        let stream = begin.run().await?;
+        return Ok(match stream {
+            Some(stream) => reply::stream(content_type, ReaderStream::new(shape.put_on(stream)?)),
+            None => reply::empty(StatusCode::OK),
+        });
     };
-    let (near, far) = Channel::pair()?;
-    let Some(part) = call.operation.clone() else {
-        return Err(Error::internal("an exec without an operation"));
-    };
-    let receiver = Receiver::spawn(
-        &engine.operations,
-        part.operation(),
-        near,
-        vec!["exec".to_owned(), container.name()],
-    )?;
-    container.emit(
-        &engine,
-        &format!("exec_start: {}", exec.request.cmd.join(" ")),
-        &[("execID", id.clone())],
-    );
-    let (shim, trace) = (container.shim()?, call.trace.clone());
-    let begun = engine.blocking(move |_| Ok::<_, Error>(shim.exec(&spec, &trace, Some(far)))).await?;
-    receiver.drain();
-    let execed = match begun {
-        Ok(execed) => execed,
-        Err(error) => {
-            let (error, status) = failed(&error);
-            engine.execs.change(&id, |exec| (exec.running, exec.exit_code) = (false, Some(status)));
-            return match call.upgrade() {
-                Some(upgrade) => Ok(told(upgrade, &error, exec.request.tty, call.version)),
-                None => Err(error),
-            };
+    let keys = streams::keys_for(tty, Some(&keys))?;
+    tokio::spawn(async move {
+        let Ok(client) = upgrade.await else {
+            // The client left before it began; it is as if it had not asked.
+            begin.engine.execs.change(&begin.id, |exec| (exec.started, exec.running) = (false, false));
+            return;
+        };
+        match begin.run().await.and_then(|stream| stream.map(|stream| shape.put_on(stream)).transpose()) {
+            Ok(Some(stream)) => {
+                streams::join(client, stream, keys, begin.engine.execs.settled(&begin.id)).await;
+            }
+            Ok(None) => {}
+            Err(error) => {
+                // It reads nothing else any more, and takes the exit status from `ExecInspect`.
+                let mut client = hyper_util::rt::TokioIo::new(client);
+                let _ = client.write_all(&stdout_frame(&format!("{error}\r\n"), begin.start.tty)).await;
+                let _ = client.shutdown().await;
+            }
         }
-    };
-    engine.execs.change(&id, |exec| exec.pid = execed.pid);
-    let Some(stream) = execed.stream else { return Ok(reply::empty(StatusCode::OK)) };
-    let stream = streams::of_shim(stream)?;
-    let content_type = content_type(exec.request.tty, call.version);
-    let keys = streams::keys_for(exec.request.tty, Some(&exec.request.detach_keys))?;
-    match call.upgrade() {
-        Some(upgrade) => {
-            tokio::spawn(async move {
-                if let Ok(client) = upgrade.await {
-                    streams::join(client, stream, keys, engine.execs.settled(&id)).await;
-                }
-                drop(part);
-            });
-            Ok(reply::upgraded(content_type))
-        }
-        None => Ok(reply::stream(content_type, ReaderStream::new(stream))),
-    }
+        drop(begin);
+    });
+    Ok(reply::upgraded(content_type))
 }
 
-/// Tells why an exec can't begin to a client that has asked for the streams: it reads nothing
-/// else any more, and takes the exit status from `ExecInspect`.
-fn told(
-    upgrade: hyper::upgrade::OnUpgrade,
-    error: &Error,
-    tty: bool,
-    version: crate::call::ApiVersion,
-) -> http::Response<axum::body::Body> {
-    let words = stdout_frame(&format!("{error}\r\n"), tty);
-    tokio::spawn(async move {
-        let Ok(client) = upgrade.await else { return };
-        let mut client = hyper_util::rt::TokioIo::new(client);
-        // A client that left misses it.
-        let _ = client.write_all(&words).await;
-        let _ = client.shutdown().await;
-    });
-    reply::upgraded(content_type(tty, version))
+/// An exec that is about to begin, and what it needs for that.
+struct Begin {
+    engine: Arc<Engine>,
+    container: Arc<Container>,
+    id: String,
+    exec: Exec,
+    start: StartRequest,
+    trace: Trace,
+    /// Keeps the request's operation open until the streams' end; none is not recorded.
+    part: Option<Arc<Use>>,
+}
+
+impl Begin {
+    /// Starts the process: its streams, or none if nobody wants them.
+    async fn run(&self) -> Result<Option<tokio::net::UnixStream>, Error> {
+        let begun = self.launch().await;
+        match begun {
+            Ok(stream) => Ok(stream),
+            Err((error, status)) => {
+                let failed = |exec: &mut Exec| (exec.running, exec.exit_code) = (false, Some(status));
+                self.engine.execs.change(&self.id, failed);
+                Err(error)
+            }
+        }
+    }
+
+    async fn launch(&self) -> Result<Option<tokio::net::UnixStream>, (Error, i32)> {
+        let cannot = |error: Error| (error, 126);
+        let (engine, container, request) = (&self.engine, &self.container, &self.exec.request);
+        let spec = spec_of(container, &self.id, request, &self.start).map_err(cannot)?;
+        let mut channel = None;
+        let mut receiver = None;
+        if let Some(part) = &self.part {
+            let (near, far) = Channel::pair().map_err(|error| cannot(error.into()))?;
+            let story = vec!["exec".to_owned(), container.name()];
+            let hears = Receiver::spawn(&engine.operations, part.operation(), near, story);
+            (channel, receiver) = (Some(far), Some(hears.map_err(|error| cannot(error.into()))?));
+        }
+        let action = format!("exec_start: {}", request.cmd.join(" "));
+        container.emit(engine, &action, &[("execID", self.id.clone())]);
+        let (shim, trace) = (container.shim().map_err(cannot)?, self.trace.clone());
+        let begun = engine.blocking(move |_| Ok::<_, Error>(shim.exec(&spec, &trace, channel))).await;
+        if let Some(receiver) = receiver {
+            receiver.drain();
+        }
+        let execed = begun.map_err(cannot)?.map_err(|error| failed(&error))?;
+        engine.execs.change(&self.id, |exec| exec.pid = execed.pid);
+        execed.stream.map(streams::of_shim).transpose().map_err(cannot)
+    }
 }
 
 /// Words as a process's standard output: as they are for a terminal, else in a frame.
@@ -393,7 +480,7 @@ pub(crate) async fn inspect(call: Call) -> Reply {
         "OpenStdin": request.attach_stdin,
         "OpenStderr": request.attach_stderr,
         "OpenStdout": request.attach_stdout,
-        "CanRemove": !exec.running && exec.started,
+        "CanRemove": false,
         "ContainerID": exec.container,
         "DetachKeys": request.detach_keys,
         "Pid": exec.pid,
@@ -406,7 +493,7 @@ pub(crate) async fn resize(call: Call) -> Reply {
     let exec = call.engine.execs.get(&id)?;
     let (rows, columns) = attach::size(&call)?;
     if !exec.running {
-        return Err(Error::not_found(format!("No such exec instance: {id}")));
+        return Err(no_such(&id));
     }
     let shim = call.engine.containers.find(&exec.container)?.shim()?;
     call.engine.blocking(move |_| shim.resize(Some(&id), rows, columns)).await?;

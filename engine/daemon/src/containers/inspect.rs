@@ -32,7 +32,8 @@ pub fn sizes(container: &Container) -> (u64, u64) {
 }
 
 fn shown_whole(engine: &Engine, container: &Container, size: Option<(u64, u64)>) -> Value {
-    let record = container.record();
+    let mut record = container.record();
+    record.host_config.links = super::links::shown(engine, &record);
     let (path, args) = match record.argv().split_first() {
         Some((path, args)) => (path.clone(), args.to_vec()),
         None => (String::new(), Vec::new()),
@@ -72,7 +73,7 @@ fn shown_whole(engine: &Engine, container: &Container, size: Option<(u64, u64)>)
 
 fn state(record: &Record) -> Value {
     let state = &record.state;
-    json!({
+    let mut shown = json!({
         "Status": state.status.word(),
         // A paused container runs, in Docker's words, and so does one between two runs.
         "Running": state.status.has_process() || state.status == Status::Restarting,
@@ -85,7 +86,11 @@ fn state(record: &Record) -> Value {
         "Error": state.error,
         "StartedAt": state.started_at,
         "FinishedAt": state.finished_at,
-    })
+    });
+    if let (Some(health), Some(map)) = (&state.health, shown.as_object_mut()) {
+        map.insert("Health".to_owned(), json!(health));
+    }
+    shown
 }
 
 /// The layers below the container, as Docker's `overlay2` driver shows them. The

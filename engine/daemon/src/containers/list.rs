@@ -55,9 +55,13 @@ pub(crate) async fn list(call: Call) -> Reply {
 
 fn rows(engine: &Engine, chosen: &[Arc<Container>], with_size: bool) -> Vec<Row> {
     let mut rows = Vec::with_capacity(chosen.len());
+    let linked = super::links::names(engine);
     for container in chosen {
         let size = with_size.then(|| super::inspect::sizes(container));
-        rows.push(container.look(|record| row(engine, record, size)));
+        rows.push(
+            container
+                .look(|record| row(engine, record, size, linked.get(&record.id).map_or(&[], Vec::as_slice))),
+        );
     }
     rows
 }
@@ -167,7 +171,7 @@ fn port_fits(port: &str, wanted: &str) -> bool {
 #[serde(rename_all = "PascalCase")]
 struct Row {
     id: String,
-    names: [String; 1],
+    names: Vec<String>,
     image: String,
     #[serde(rename = "ImageID")]
     image_id: String,
@@ -198,7 +202,7 @@ struct RowNetworks {
     networks: BTreeMap<String, EndpointSettings>,
 }
 
-fn row(engine: &Engine, record: &Record, size: Option<(u64, u64)>) -> Row {
+fn row(engine: &Engine, record: &Record, size: Option<(u64, u64)>, linked: &[String]) -> Row {
     let endpoints = engine.networks.endpoints_of(&record.id);
     let network = |(name, settings): (&String, &EndpointSettings)| {
         let endpoint = endpoints.iter().find(|endpoint| endpoint.network_name == *name);
@@ -206,7 +210,7 @@ fn row(engine: &Engine, record: &Record, size: Option<(u64, u64)>) -> Row {
     };
     Row {
         id: record.id.clone(),
-        names: [format!("/{}", record.name)],
+        names: std::iter::once(format!("/{}", record.name)).chain(linked.iter().cloned()).collect(),
         image: super::image::shown_name(engine, record),
         image_id: record.image.clone(),
         command: command(&record.argv()),

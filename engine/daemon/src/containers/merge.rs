@@ -101,6 +101,24 @@ pub fn check(config: &ContainerConfig) -> Result<(), Error> {
     for port in config.exposed_ports.keys() {
         super::ports::parse(port)?;
     }
+    check_health(config)
+}
+
+fn check_health(config: &ContainerConfig) -> Result<(), Error> {
+    let Some(health) = &config.healthcheck else { return Ok(()) };
+    for (what, nanoseconds) in [
+        ("Interval", health.interval),
+        ("Timeout", health.timeout),
+        ("StartPeriod", health.start_period),
+        ("StartInterval", health.start_interval),
+    ] {
+        if nanoseconds != 0 && nanoseconds < 1_000_000 {
+            return Err(Error::invalid(format!("{what} in Healthcheck cannot be less than 1ms")));
+        }
+    }
+    if health.retries < 0 {
+        return Err(Error::invalid("Retries in Healthcheck cannot be negative"));
+    }
     Ok(())
 }
 

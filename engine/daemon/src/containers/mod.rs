@@ -60,7 +60,11 @@ pub mod attach;
 pub mod change;
 pub mod exec;
 pub mod health;
+
+mod probe;
+
 pub mod inspect;
+pub mod links;
 pub mod list;
 pub mod logs;
 pub mod stats;

@@ -1,12 +1,14 @@
 //! A container's networks: from Docker's words to the network room's.
 
+use std::collections::BTreeMap;
+
 use glassdock_network::{Endpoint, EndpointConfig, Published};
 use serde_json::{Value, json};
 
 use super::model::EndpointSettings;
 use super::names::short;
-use super::ports;
 use super::record::Record;
+use super::{links, ports};
 use crate::error::{Error, Kind};
 
 /// How the container wants to be in each of its networks, its network mode's first:
@@ -41,9 +43,16 @@ pub fn endpoint_configs(record: &Record) -> Result<Vec<EndpointConfig>, Error> {
             names,
             ports: if first { ports::requests(&record.config, &record.host_config)? } else { Vec::new() },
             default_route: first,
+            links: links_of(settings)?,
         });
     }
     Ok(configs)
+}
+
+/// The names that only the container itself has for others, and theirs.
+fn links_of(settings: &EndpointSettings) -> Result<BTreeMap<String, String>, Error> {
+    let links = settings.links.iter().flatten().map(|link| links::parse(link));
+    links.map(|link| link.map(|(name, alias)| (alias.to_owned(), name.to_owned()))).collect()
 }
 
 fn parsed<T: std::str::FromStr>(text: &str, what: &str) -> Result<Option<T>, Error> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::health::Health;
 use super::model::{ContainerConfig, EndpointSettings, HostConfig, MountPoint};
 
 /// The time of what has not happened yet, as Docker writes it.
@@ -30,6 +31,8 @@ pub struct Record {
     pub host_config: HostConfig,
     /// The networks that it is in, by name, as they were asked for.
     pub networks: BTreeMap<String, EndpointSettings>,
+    /// Links to containers of the default network: their ids, by what they are called here.
+    pub links: BTreeMap<String, String>,
     /// Binds and volumes.
     pub mounts: Vec<MountPoint>,
     /// Volumes that were made for it, and go with it.
@@ -59,6 +62,9 @@ pub struct State {
     pub finished_at: String,
     /// Whether the kernel killed something in it for want of memory.
     pub oom_killed: bool,
+    /// How it is, if there is a command that checks that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 impl Default for State {
@@ -71,6 +77,7 @@ impl Default for State {
             started_at: NEVER.to_owned(),
             finished_at: NEVER.to_owned(),
             oom_killed: false,
+            health: None,
         }
     }
 }

@@ -18,10 +18,11 @@ use crate::reply::{self, Reply};
 /// `ContainerDelete`.
 pub(crate) async fn delete(call: Call) -> Reply {
     let name = call.param("id").to_owned();
-    let container = call.engine.containers.find(&name)?;
     if call.flag("link") {
-        return Err(Error::not_found(format!("Cannot remove link {name}: the container has none")));
+        super::links::remove(&call.engine, &name)?;
+        return reply::done();
     }
+    let container = call.engine.containers.find(&name)?;
     let force = call.flag("force");
     if force {
         kill(&call.engine, &container, &call.trace).await?;

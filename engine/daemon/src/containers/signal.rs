@@ -8,7 +8,7 @@ use glassdock_trace::Trace;
 
 use super::container::Container;
 use super::record::Status;
-use super::start;
+use super::{health, start};
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -196,6 +196,11 @@ async fn freeze(engine: &Arc<Engine>, trace: &Trace, container: &Arc<Container>,
         move |_: &Arc<Engine>| if to == Status::Paused { shim.pause(&inside) } else { shim.unpause(&inside) };
     engine.blocking(act).await?;
     let from = container.change(|record| std::mem::replace(&mut record.state.status, to));
+    if to == Status::Paused {
+        health::unwatch(container)
+    } else {
+        health::watch(engine, container)
+    }
     engine.containers.save(container)?;
     container.tell_state(trace, Some(from), to.word());
     container.emit(engine, if to == Status::Paused { "pause" } else { "unpause" }, &[]);

@@ -25,7 +25,7 @@ use super::container::{Container, Live};
 use super::create::now;
 use super::record::{Record, State, Status};
 use super::spec::Shared;
-use super::{files, networks, spec, supervise};
+use super::{files, health, links, networks, spec, supervise};
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
@@ -84,6 +84,7 @@ pub(crate) async fn begin(
         Ok(launched) => {
             container.set_live(Some(Live { shim: launched.shim, receiver: Some(receiver) }));
             container.emit(engine, "start", &[]);
+            health::watch(engine, container);
             supervise::spawn(engine, container, launched.watch, Some(launched.process))
         }
         Err(failed) => {
@@ -145,7 +146,8 @@ fn launch(
     channel: Channel,
     receiver: &Arc<Receiver>,
 ) -> Result<Launched, Failed> {
-    let record = container.record();
+    let mut record = container.record();
+    links::complete(engine, &mut record)?;
     let shared = shared(engine, &record)?;
     if record.host_config.auto_remove {
         // A stack whose writes need not survive marks its work folder, and can't be made there again.
@@ -231,6 +233,7 @@ fn running(engine: &Engine, container: &Container, trace: &Trace, pid: u32) -> R
             pid,
             started_at: now(),
             finished_at: std::mem::take(&mut record.state.finished_at),
+            health: health::at_start(record),
             ..State::default()
         };
         from

@@ -66,6 +66,87 @@ pub fn of_shim(stream: StdStream) -> Result<UnixStream, Error> {
     Ok(UnixStream::from_std(stream)?)
 }
 
+/// A client that reads the reply's head through a buffer may take what comes right behind it
+/// for a part of that, and lose it (the SDK for Python does). Output that is there already waits so long.
+pub const AFTER_HEAD: Duration = Duration::from_millis(5);
+
+/// What a client that takes a process for what it isn't gets: a terminal's bytes in frames,
+/// or frames without their headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// As they are.
+    AsIs,
+    /// A terminal's bytes as frames of standard output.
+    Framed,
+    /// What is in the frames.
+    Bare,
+}
+
+impl Shape {
+    /// Of a process that has a terminal or not, for a client that expects one or not.
+    #[must_use]
+    pub fn of(tty: bool, expected: bool) -> Self {
+        match (tty, expected) {
+            (true, false) => Self::Framed,
+            (false, true) => Self::Bare,
+            _ => Self::AsIs,
+        }
+    }
+
+    /// A stream of that shape. A task of its own goes between until one side ends.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel has no more sockets.
+    pub fn put_on(self, shim: UnixStream) -> Result<UnixStream, Error> {
+        if self == Self::AsIs {
+            return Ok(shim);
+        }
+        let (near, far) = UnixStream::pair()?;
+        tokio::spawn(async move {
+            let (mut from_client, mut to_client) = near.into_split();
+            let (mut from_shim, mut to_shim) = shim.into_split();
+            let input = async {
+                let _ = tokio::io::copy(&mut from_client, &mut to_shim).await;
+                let _ = to_shim.shutdown().await;
+                std::future::pending().await
+            };
+            tokio::select! {
+                _ = self.pass_on(&mut from_shim, &mut to_client) => {}
+                () = input => {}
+            }
+            let _ = to_client.shutdown().await;
+        });
+        Ok(far)
+    }
+
+    async fn pass_on(
+        self,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> std::io::Result<()> {
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            if self == Self::Framed {
+                let length = from.read(&mut buffer).await?;
+                if length == 0 {
+                    return Ok(());
+                }
+                let mut header = [1, 0, 0, 0, 0, 0, 0, 0];
+                header[4..].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+                to.write_all(&header).await?;
+                to.write_all(buffer.get(..length).unwrap_or_default()).await?;
+            } else {
+                let mut header = [0; 8];
+                from.read_exact(&mut header).await?;
+                let [.., a, b, c, d] = header;
+                let length = u64::from(u32::from_be_bytes([a, b, c, d]));
+                tokio::io::copy(&mut from.take(length), to).await?;
+            }
+        }
+    }
+}
+
 /// Joins a client with a process until the output's end, the client's leaving, or
 /// the keys that detach. After the output's end the client is kept until `settled`.
 pub async fn join(client: Upgraded, shim: UnixStream, keys: Vec<u8>, settled: impl Future<Output = ()>) {
@@ -186,6 +267,26 @@ mod tests {
         assert_eq!(scanner.scan(b"a\x10\x11b"), (b"a\x10\x11b".to_vec(), false));
         assert_eq!(keys_for(true, None), Ok(vec![16, 17]));
         assert!(keys_for(false, Some("ab")).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_stream_gets_the_shape_that_its_client_expects() {
+        for (tty, expected, given, wanted) in [
+            (true, false, &b"hi"[..], &b"\x01\0\0\0\0\0\0\x02hi"[..]),
+            (false, true, b"\x01\0\0\0\0\0\0\x02hi\x02\0\0\0\0\0\0\x01!", b"hi!"),
+            (true, true, b"hi", b"hi"),
+        ] {
+            let (shim, mut process) = UnixStream::pair().expect("a pair");
+            let mut client = Shape::of(tty, expected).put_on(shim).expect("a stream");
+            process.write_all(given).await.expect("output");
+            client.write_all(b"input").await.expect("input");
+            let mut input = [0; 5];
+            process.read_exact(&mut input).await.expect("the input");
+            drop(process);
+            let mut output = Vec::new();
+            client.read_to_end(&mut output).await.expect("the output");
+            assert_eq!((output.as_slice(), &input), (wanted, b"input"));
+        }
     }
 
     #[test]

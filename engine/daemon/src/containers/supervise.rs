@@ -21,7 +21,7 @@ use tokio::net::UnixStream;
 
 use super::container::Container;
 use super::record::Status;
-use super::{remove, start};
+use super::{health, remove, start};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::operations::Use;
@@ -107,6 +107,7 @@ pub(crate) async fn ended(
         .await;
     let exit = settled.ok().flatten().unwrap_or_else(lost);
     container.set_live(None);
+    health::unwatch(container);
     engine.execs.container_ended(&container.id);
     let restart = should_restart(container, &exit);
     // Decided before anyone hears of the end: a restart sets it aside meanwhile.

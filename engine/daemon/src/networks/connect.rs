@@ -7,10 +7,10 @@ use glassdock_network::{Driver, Network};
 use glassdock_trace::Trace;
 
 use crate::containers::Container;
-use crate::containers::files;
 use crate::containers::model::EndpointSettings;
 use crate::containers::networks::{endpoint_configs, failed};
 use crate::containers::record::{Record, Status};
+use crate::containers::{files, links};
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
 use crate::networks::names;
@@ -52,7 +52,7 @@ pub async fn connect(
                     names::serve(engine, &trace, &wanted, &netns)?;
                     files::write_resolv_conf(&held, &wanted)?;
                 }
-                files::write_hosts(&held, &wanted, &engine.networks.endpoints_of(&record.id))
+                write_hosts(engine, &held, wanted)
             })
             .await?;
     }
@@ -90,12 +90,19 @@ pub async fn disconnect(
         engine
             .blocking(move |engine| -> Result<(), Error> {
                 engine.networks.detach(&trace, &record.id, &name).map_err(failed)?;
-                files::write_hosts(&held, &record, &engine.networks.endpoints_of(&record.id))
+                write_hosts(engine, &held, record)
             })
             .await?;
     }
     container.change(|record| record.networks.remove(&network.name));
     engine.containers.save(container)
+}
+
+/// Writes a running container's `/etc/hosts` anew.
+fn write_hosts(engine: &Engine, container: &Container, mut record: Record) -> Result<(), Error> {
+    // What it is linked with may have ended meanwhile; its lines are left out then.
+    let _ = links::complete(engine, &mut record);
+    files::write_hosts(container, &record, &engine.networks.endpoints_of(&record.id))
 }
 
 /// Whether a container may be connected to a network in that way.

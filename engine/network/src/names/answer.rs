@@ -62,6 +62,8 @@ pub(super) fn failure(question: &[u8]) -> Vec<u8> {
 /// What a container sees: the endpoints of its users' networks.
 struct View<'a> {
     endpoints: Vec<&'a Endpoint>,
+    /// Its own endpoints, with the names that only it has for others.
+    own: Vec<&'a Endpoint>,
     /// Whether it has a network that leads out.
     leads_out: bool,
 }
@@ -75,6 +77,7 @@ impl<'a> View<'a> {
         };
         Self {
             endpoints: state.endpoints.values().filter(named).collect(),
+            own: state.endpoints.values().filter(|endpoint| endpoint.container == container).collect(),
             leads_out: networks.iter().any(|network| !network.internal),
         }
     }
@@ -88,6 +91,19 @@ impl<'a> View<'a> {
             };
             endpoint.names.iter().any(is)
         };
+        // A link's name counts before the names that everyone has.
+        let link = |endpoint: &&Endpoint| {
+            let link = endpoint.links.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(name));
+            link.map(|(_, target)| (endpoint.network.clone(), target.clone()))
+        };
+        if let Some((network, target)) = self.own.iter().find_map(link) {
+            let is = |endpoint: &&&Endpoint| {
+                let mut names = endpoint.names.iter().chain([&endpoint.container]);
+                endpoint.network == network && names.any(|known| known.eq_ignore_ascii_case(&target))
+            };
+            let found = self.endpoints.iter().filter(is);
+            return found.filter_map(|found| found.address.map(|address| address.address())).collect();
+        }
         let found = self.endpoints.iter().filter(|endpoint| is(endpoint));
         found.filter_map(|endpoint| endpoint.address.map(|address| address.address())).collect()
     }
@@ -155,6 +171,7 @@ mod tests {
                 "id": container, "container": container, "network": network, "network_name": network,
                 "interface": "eth0", "host_interface": "gv0", "address": address, "gateway": null, "mac": null,
                 "names": [container, "Common"],
+                "links": if container == "web" { serde_json::json!({"store": "db"}) } else { serde_json::json!({}) },
             }))
             .expect("an endpoint");
             state.endpoints.insert((container.to_owned(), network.to_owned()), endpoint);
@@ -188,6 +205,12 @@ mod tests {
         assert_eq!(ask("web", "common.", RecordType::A), found(&["10.0.0.3", "10.0.0.2"]));
         assert_eq!(ask("web", "db.", RecordType::AAAA), found(&[]));
         assert_eq!(ask("web", "3.0.0.10.in-addr.arpa.", RecordType::PTR), found(&["db.red."]));
+    }
+
+    #[test]
+    fn a_link_is_a_name_that_only_its_owner_has() {
+        assert_eq!(ask("web", "store.", RecordType::A), found(&["10.0.0.3"]));
+        assert_eq!(ask("db", "store.", RecordType::A), Some((ResponseCode::NXDomain, Vec::new())));
     }
 
     #[test]

@@ -70,7 +70,7 @@ struct Shared {
 
 impl Networks {
     /// Answers a container's questions for names, from now until its
-    /// [`Networks::release`]. `upstream` is asked what is not known here; if it is
+    /// [`Networks::release`]; nothing changes if they are answered already. `upstream` is asked what is not known here; if it is
     /// empty, the host's resolvers are.
     ///
     /// # Errors
@@ -83,6 +83,9 @@ impl Networks {
         container: &str,
         upstream: Vec<IpAddr>,
     ) -> Result<(), Error> {
+        if self.names.serves(container) {
+            return Ok(());
+        }
         let open = || -> io::Result<(UdpSocket, TcpListener)> {
             let udp = UdpSocket::bind((ADDRESS, 53))?;
             udp.set_nonblocking(true)?;
@@ -120,6 +123,10 @@ impl Names {
             let _ = std::thread::Builder::new().name("names".to_owned()).spawn(move || shared.run());
         }
         self.shared.ring();
+    }
+
+    fn serves(&self, container: &str) -> bool {
+        self.shared.desks().contains_key(container)
     }
 
     /// Answers a container no more.

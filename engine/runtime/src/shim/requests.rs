@@ -91,6 +91,7 @@ impl Server {
             Request::Ready => return self.ready(stream),
             Request::Start => return self.start(stream),
             Request::Kill { signal, all } => self.kill(signal, all).map(|()| Reply::Done),
+            Request::KillExec { exec, signal } => self.kill_exec(&exec, signal).map(|()| Reply::Done),
             Request::Pause => self.freeze(true).map(|()| Reply::Done),
             Request::Unpause => self.freeze(false).map(|()| Reply::Done),
             Request::Resize { exec, rows, columns } => {
@@ -193,6 +194,14 @@ impl Server {
             self.freeze(false)?;
         }
         Ok(())
+    }
+
+    fn kill_exec(&self, id: &str, signal: i32) -> Result<(), Failed> {
+        let signal = Signal::from_number(signal)
+            .ok_or_else(|| invalid("kill", format!("there is no signal {signal}")))?;
+        let is = |proc: &&super::serve::Proc| !id.is_empty() && proc.id == id && proc.phase != Phase::Ended;
+        let proc = self.procs.iter().find(is).ok_or_else(|| invalid("kill", "there is no such process"))?;
+        proc.process.signal(&Trace::off(), signal).map_err(|error| kernel_step("kill", error))
     }
 
     fn freeze(&mut self, freeze: bool) -> Result<(), Failed> {
