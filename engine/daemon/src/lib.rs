@@ -13,7 +13,7 @@
 //!
 //! Reading order: what it is started with ([`config`]), who listens ([`socket`],
 //! [`server`]), which endpoint is whose ([`router`], and [`route`] that matches a
-//! path), what a handler gets and gives ([`call`], [`reply`], [`error`]), what is
+//! path), what a handler gets and gives ([`call`], [`reply`], [`pipe`], [`error`]), what is
 //! behind them all ([`engine`]), how a request becomes a trace ([`operations`]),
 //! and then the resources: [`system`], [`images`], [`containers`], [`networks`], [`volumes`], [`events`],
 //! and what this engine does not have ([`absent`]).
@@ -42,6 +42,8 @@ pub mod route;
 pub mod call;
 
 pub mod reply;
+
+pub mod pipe;
 
 pub mod error;
 

@@ -1,4 +1,5 @@
-//! The endpoints of images: list, inspect, history, pull, push, tag, delete, prune, search.
+//! The endpoints of images: list, inspect, history, pull, push, tag, delete, prune, search; and
+//! images that are made here: commit, import, save, load.
 //!
 //! They shape what the image room and the registry's client know into Docker's
 //! words; see `Image` in the API's specification.
@@ -17,7 +18,15 @@ pub(crate) mod distribution;
 
 pub(crate) mod search;
 
-pub(crate) mod absent;
+pub(crate) mod commit;
+
+mod import;
+
+pub(crate) mod save;
+
+pub(crate) mod load;
+
+mod instructions;
 
 mod stream;
 
@@ -27,8 +36,8 @@ mod credentials;
 
 use std::collections::BTreeMap;
 
-use glassdock_image::Digest;
 use glassdock_image::images::{Error as ImageError, User};
+use glassdock_image::{Digest, layer};
 use glassdock_registry::client::{ClientConfig, Error as RegistryError, Kind as RegistryKind};
 
 use crate::config::Config;
@@ -40,7 +49,10 @@ impl From<ImageError> for Error {
         let kind = match &error {
             ImageError::NotFound(_) | ImageError::Ambiguous(_) => Kind::NotFound,
             ImageError::Conflict(_) => Kind::Conflict,
-            ImageError::Reference(_) => Kind::Invalid,
+            ImageError::Reference(_) | ImageError::Archive { .. } => Kind::Invalid,
+            ImageError::Layer(
+                layer::Error::Damaged(_) | layer::Error::Refused { .. } | layer::Error::TooMuch { .. },
+            ) => Kind::Invalid,
             _ => Kind::Internal,
         };
         Self::of(kind, &error)

@@ -71,6 +71,19 @@ pub(super) fn status(id: Option<&str>, status: &str) -> Bytes {
     Message { status: Some(status), id, ..Message::default() }.line()
 }
 
+/// A bar of something that is `current` of `total` bytes far.
+pub(super) fn bar_of(id: &str, status: &str, current: u64, total: u64) -> Bytes {
+    let detail = Detail { current: (current > 0).then_some(current), total: Some(total) };
+    let message = Message {
+        status: Some(status),
+        detail: Some(detail),
+        progress: Some(bar(current, total)),
+        id: Some(id),
+        ..Message::default()
+    };
+    message.line()
+}
+
 /// What went wrong, after the stream began.
 pub(super) fn error(message: &str) -> Bytes {
     let detail = Some(ErrorDetail { message });

@@ -6,6 +6,10 @@ pub mod info;
 
 pub mod version;
 
+pub(crate) mod usage;
+
+pub(crate) mod auth;
+
 use axum::body::Body;
 use http::Method;
 use http::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
@@ -63,7 +67,7 @@ pub fn until(text: &str) -> Result<jiff::Timestamp, Error> {
 }
 
 /// A span in Go's words: `1h30m`, `90s`.
-fn span(text: &str) -> Option<std::time::Duration> {
+pub(crate) fn span(text: &str) -> Option<std::time::Duration> {
     let mut rest = text;
     let mut seconds: u64 = 0;
     while !rest.is_empty() {

@@ -22,7 +22,7 @@
 //! See OCI image-spec `layer.md` and the kernel's `filesystems/overlayfs`. Docker
 //! starts a process in a chroot for each layer instead; descriptors need none.
 
-mod archive;
+pub(crate) mod archive;
 
 mod source;
 
@@ -30,10 +30,23 @@ mod tree;
 
 mod unpack;
 
+mod extract;
+
+mod write;
+
+mod walk;
+
+mod below;
+
+mod changes;
+
 mod diff;
+
+pub mod pack;
 
 mod remove;
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -45,7 +58,10 @@ use serde::{Deserialize, Serialize};
 use crate::content::unique;
 use crate::digest::{ChainId, DiffId};
 
+pub use changes::{Change, Kind as ChangeKind};
 pub use diff::Diffed;
+pub use extract::{Target, extract};
+pub use source::{Compression, decompressed};
 
 /// Why a layer could not be made, read or removed.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +80,36 @@ pub enum Error {
         /// Why.
         reason: &'static str,
     },
+    /// An entry that would go outside of the folder; Docker's words.
+    #[error("{path:?} is outside of {folder:?}")]
+    Outside {
+        /// The entry's path.
+        path: String,
+        /// The folder.
+        folder: String,
+    },
+    /// A link that would lead outside of the folder; Docker's words.
+    #[error("invalid {kind} {path:?} -> {target:?}")]
+    Link {
+        /// `symlink` or `hardlink`.
+        kind: &'static str,
+        /// The link.
+        path: String,
+        /// Where it says it leads.
+        target: String,
+    },
+    /// Something that may not become something else; Docker's words.
+    #[error("cannot overwrite {was} {path:?} with {is} {folder:?}")]
+    Overwrite {
+        /// What is there.
+        was: &'static str,
+        /// Where.
+        path: String,
+        /// What would come.
+        is: &'static str,
+        /// Into which folder.
+        folder: String,
+    },
     /// The archive is larger than any that is unpacked.
     #[error("the layer has more than {limit} {what}; it is refused, since it would fill the machine")]
     TooMuch {
@@ -73,7 +119,7 @@ pub enum Error {
         limit: u64,
     },
     /// The kernel refused something on an entry of the layer.
-    #[error("cannot {act} {path:?} in the layer")]
+    #[error("cannot {act} {path:?}")]
     Entry {
         /// What was tried.
         act: &'static str,
@@ -282,14 +328,58 @@ impl Layers {
     ///
     /// If something can't be read or written, or can't be said in an archive.
     pub fn diff(&self, trace: &Trace, upper: &Path, out: impl Write) -> Result<Diffed, Error> {
+        Self::diff_without(trace, upper, &HashSet::new(), out)
+    }
+
+    /// As [`Layers::diff`], for a container on the layers `lower` (the uppermost first): the empty
+    /// places that the engine made in it for its mounts are left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layers::diff`].
+    pub fn diff_container(
+        &self,
+        trace: &Trace,
+        upper: &Path,
+        lower: &[PathBuf],
+        out: impl Write,
+    ) -> Result<Diffed, Error> {
+        Self::diff_without(trace, upper, &changes::furniture(upper, lower)?, out)
+    }
+
+    fn diff_without(
+        trace: &Trace,
+        upper: &Path,
+        left_out: &HashSet<Vec<u8>>,
+        out: impl Write,
+    ) -> Result<Diffed, Error> {
         let body =
             Body::LayerDiff { upper: upper.display().to_string(), added: None, changed: None, deleted: None };
         trace.step(body, |span| {
-            let diffed = diff::diff(upper, out)?;
+            let diffed = diff::diff(upper, left_out, out)?;
             if let Body::LayerDiff { added, deleted, .. } = span.body_mut() {
                 (*added, *deleted) = (Some(diffed.entries), Some(diffed.whiteouts));
             }
             Ok(diffed)
+        })
+    }
+
+    /// What a container on the layers `lower` (the uppermost first) changed, path by path.
+    ///
+    /// # Errors
+    ///
+    /// If something can't be read.
+    pub fn changes(&self, trace: &Trace, upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>, Error> {
+        let body =
+            Body::LayerDiff { upper: upper.display().to_string(), added: None, changed: None, deleted: None };
+        trace.step(body, |span| {
+            let found = changes::changes(upper, lower)?;
+            let count = |kind| Some(found.iter().filter(|change| change.kind == kind).count() as u64);
+            if let Body::LayerDiff { added, changed, deleted, .. } = span.body_mut() {
+                (*added, *changed, *deleted) =
+                    (count(ChangeKind::Added), count(ChangeKind::Modified), count(ChangeKind::Deleted));
+            }
+            Ok(found)
         })
     }
 

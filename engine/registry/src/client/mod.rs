@@ -46,6 +46,8 @@ pub mod pull;
 
 pub mod push;
 
+mod login;
+
 pub mod search;
 
 pub(crate) mod upstream;
