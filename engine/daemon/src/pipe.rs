@@ -22,9 +22,12 @@ const WAITING: usize = 8;
 /// A client that sends nothing for so long has forgotten us.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// After an error so much of a body is still taken, in bytes: a client that is not read from hears
-/// a broken connection instead of the answer.
-const POLITE: u64 = 32 * 1024 * 1024;
+/// When nobody reads a body any more, so much of it is still taken, in bytes: a client that is in the
+/// middle of sending hears a broken connection else, and never sees the answer.
+const POLITE: usize = 32 * 1024 * 1024;
+
+/// And for so long.
+const POLITELY: Duration = Duration::from_secs(10);
 
 /// Where blocking work writes a reply's body.
 #[derive(Debug)]
@@ -81,7 +84,7 @@ pub struct Reader {
     over: bool,
 }
 
-/// Reads a body, piece by piece.
+/// Reads a body, piece by piece. Call it before anything can fail: see [`POLITE`].
 #[must_use]
 pub fn request(body: Body) -> Reader {
     let (sender, receiver) = mpsc::channel(WAITING);
@@ -94,7 +97,11 @@ pub fn request(body: Body) -> Reader {
                 Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client sends nothing any more")),
             };
             let failed = piece.is_err();
-            if sender.send(piece).await.is_err() || failed {
+            if sender.send(piece).await.is_err() {
+                let _ = tokio::time::timeout(POLITELY, discard(pieces)).await;
+                return;
+            }
+            if failed {
                 return;
             }
         }
@@ -102,10 +109,14 @@ pub fn request(body: Body) -> Reader {
     Reader { receiver, piece: Bytes::new(), over: false }
 }
 
-impl Reader {
-    /// Takes the rest of the body, within reason.
-    pub fn drain(&mut self) {
-        let _ = io::copy(&mut self.take(POLITE), &mut io::sink());
+/// Takes what nobody wants, within reason.
+async fn discard(mut pieces: axum::body::BodyDataStream) {
+    let mut left = POLITE;
+    while let Some(Ok(piece)) = pieces.next().await {
+        match left.checked_sub(piece.len()) {
+            Some(rest) => left = rest,
+            None => return,
+        }
     }
 }
 

@@ -167,23 +167,21 @@ fn send(wanted: &Wanted, trace: &glassdock_trace::Trace, tell: Tell, mut writer:
 
 /// `PUT /containers/{id}/archive?path=…`: a tar stream, compressed or not, goes into a folder.
 pub(crate) async fn put(mut call: Call) -> Reply {
+    let mut body = pipe::request(call.take_body());
     let wanted = Wanted::of(&call)?;
     let keep_kinds = call.flag("noOverwriteDirNonDir");
     let copy_owner = call.flag("copyUIDGID");
-    let mut body = pipe::request(call.take_body());
     let (engine, trace) = (Arc::clone(&call.engine), call.trace.clone());
     let container = Arc::clone(&wanted.container);
     let _life = view::hold(&container).await?;
     let work = move |_: &Arc<crate::engine::Engine>| {
-        let result = view::look(&wanted.container, &trace, true, |root| {
+        view::look(&wanted.container, &trace, true, |root| {
             let target = target(&wanted, root, keep_kinds, copy_owner)?;
             let archive = layer::decompressed(&mut body)?;
             let root = root.resolve(Path::new("/"))?;
             layer::extract(root.into(), &target, archive, Limits::default())?;
             Ok(())
-        });
-        body.drain();
-        result
+        })
     };
     engine.blocking(work).await?;
     container.emit(&engine, "extract-to-dir", &[]);

@@ -25,6 +25,7 @@ struct Wish {
 
 /// `POST /images/create?fromSrc=…`: `-` for the request's body, or an address.
 pub(super) async fn import(mut call: Call, source: String, platform: Platform) -> Reply {
+    let given = pipe::request(call.take_body());
     let mut process = Process::default();
     instructions::apply(call.query_all("changes"), &mut process)?;
     let message = call.query("message").filter(|message| !message.is_empty()).map(str::to_owned);
@@ -37,16 +38,15 @@ pub(super) async fn import(mut call: Call, source: String, platform: Platform) -
     let (sender, lines) = stream::lines();
     let told = sender.clone();
     let (engine, trace) = stream::parts(&call);
-    let body = call.take_body();
     let work = async move {
-        let body = if source == "-" {
-            body
+        let archive = if source == "-" {
+            given
         } else {
             let address = if source.contains("://") { source } else { format!("http://{source}") };
+            let fetched = engine.registry.fetch(&trace, &address).await?;
             let _ = told.send(progress::status(None, &format!("Downloading from {address}")));
-            Body::from_stream(engine.registry.fetch(&trace, &address).await?)
+            pipe::request(Body::from_stream(fetched))
         };
-        let archive = pipe::request(body);
         let inside = trace.clone();
         let id = engine.blocking(move |engine| make(engine, &inside, archive, &wish)).await?;
         let _ = told.send(progress::status(None, &id));

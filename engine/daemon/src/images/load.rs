@@ -23,9 +23,7 @@ pub(crate) async fn load(mut call: Call) -> Reply {
     let work = async move {
         let told_inside = told.clone();
         let load = move |engine: &std::sync::Arc<Engine>| {
-            let result = load_all(engine, &trace, &mut archive, &told_inside, quiet);
-            archive.drain();
-            result
+            load_all(engine, &trace, &mut archive, &told_inside, quiet)
         };
         // Docker tells what went wrong in the stream, whenever it did.
         if let Err(error) = engine.blocking(load).await {
@@ -74,7 +72,6 @@ fn tell_loaded(engine: &Engine, lines: &UnboundedSender<Bytes>, loaded: &Loaded)
         ));
     }
     for name in &loaded.names {
-        tell(engine, "tag", &loaded.image.id, &name.familiar(), labels);
         say(format!("Loaded image: {}\n", name.familiar()));
     }
     if loaded.names.is_empty() {

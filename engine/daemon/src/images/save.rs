@@ -77,7 +77,13 @@ fn wanted(images: &Images, names: &[String]) -> Result<Wanted, Error> {
                 continue;
             }
         }
-        let image = images.resolve(name)?;
+        let missing = |_| match &reference {
+            Some(reference) if reference.tag().is_none() && reference.digest().is_none() => {
+                Error::not_found(format!("No such image: {name}"))
+            }
+            _ => Error::not_found("reference does not exist"),
+        };
+        let image = images.resolve(name).map_err(missing)?;
         let tag = reference.filter(|name| name.tag().is_some() && name.digest().is_none());
         let tag = tag.filter(|tag| image.references.contains(tag));
         want(image, tag);

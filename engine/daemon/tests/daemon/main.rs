@@ -4,6 +4,8 @@
 
 mod support;
 
+mod files;
+
 mod input;
 
 mod life;

@@ -56,17 +56,11 @@ impl Images {
         lease: &Lease,
         changed: Changed<'_>,
     ) -> Result<Option<Made>, Error> {
-        let fresh = self.store.fresh()?;
-        // The first level: what compresses well does so at once, and a commit is waited for.
-        let mut packed = GzEncoder::new(BufWriter::with_capacity(128 * 1024, fresh), Compression::fast());
         let Changed { upper, lower, below } = changed;
-        let diffed = self.layers.diff_container(trace, upper, lower, &mut packed)?;
+        let (fresh, diffed) = self.pack(|out| Ok(self.layers.diff_container(trace, upper, lower, out)?))?;
         if diffed.entries + diffed.whiteouts == 0 {
             return Ok(None);
         }
-        let failed = |source| layer::Error::Read(source);
-        let buffered = packed.finish().map_err(failed)?;
-        let fresh = buffered.into_inner().map_err(|error| failed(error.into_error()))?;
         self.commit_layer(trace, lease, fresh, diffed.diff_id, below, media::OCI_LAYER_GZIP).map(Some)
     }
 
@@ -83,11 +77,36 @@ impl Images {
         expected: Option<&DiffId>,
         below: &[DiffId],
     ) -> Result<Made, Error> {
+        let archive = self.repacked(archive)?;
         let (diff_id, media_type) = identify(archive.reader()?)?;
         if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
             return Err(layer::Error::DiffId { expected: expected.clone(), computed: diff_id }.into());
         }
         self.commit_layer(trace, lease, archive, diff_id, below, media_type)
+    }
+
+    /// The same archive, compressed in a way that layers are: OCI has no media type for xz and bzip2.
+    fn repacked(&self, archive: Fresh) -> Result<Fresh, Error> {
+        match compression(&mut archive.reader()?)? {
+            layer::Compression::Xz | layer::Compression::Bzip2 => {}
+            _ => return Ok(archive),
+        }
+        let limit = layer::Limits::default().bytes;
+        let mut whole = layer::decompressed(archive.reader()?)?.take(limit);
+        self.pack(|out| Ok(io::copy(&mut whole, out).map(drop).map_err(layer::Error::Read)?))
+            .map(|(fresh, ())| fresh)
+    }
+
+    /// Compresses what `write` writes.
+    fn pack<T>(&self, write: impl FnOnce(&mut dyn Write) -> Result<T, Error>) -> Result<(Fresh, T), Error> {
+        let fresh = self.store.fresh()?;
+        // The first level: what compresses well does so at once, and a commit is waited for.
+        let mut packed = GzEncoder::new(BufWriter::with_capacity(128 * 1024, fresh), Compression::fast());
+        let value = write(&mut packed)?;
+        let buffered = packed.finish().map_err(layer::Error::Read)?;
+        let mut fresh = buffered.into_inner().map_err(|error| layer::Error::Read(error.into_error()))?;
+        fresh.seal();
+        Ok((fresh, value))
     }
 
     /// Puts a layer whose blob is here on another stack. Blocks.
@@ -186,19 +205,12 @@ fn chain(below: &[DiffId], diff_id: &DiffId) -> ChainId {
 
 /// The diff id of an archive, compressed or not, and the media type that it has.
 fn identify(mut archive: impl Read + io::Seek) -> Result<(DiffId, &'static str), Error> {
-    let mut magic = [0; 4];
-    let mut filled = 0;
-    while filled < magic.len() {
-        match archive.read(&mut magic[filled..]).map_err(layer::Error::Read)? {
-            0 => break,
-            count => filled += count,
-        }
-    }
+    let found = compression(&mut archive)?;
     archive.rewind().map_err(layer::Error::Read)?;
-    let media_type = match layer::Compression::of(&magic[..filled]) {
-        layer::Compression::None => media::OCI_LAYER,
+    let media_type = match found {
         layer::Compression::Gzip => media::OCI_LAYER_GZIP,
         layer::Compression::Zstd => media::OCI_LAYER_ZSTD,
+        _ => media::OCI_LAYER,
     };
     let mut hasher = Hasher::new(Algorithm::Sha256);
     let mut hash = |bytes: &[u8]| hasher.update(bytes);
@@ -209,6 +221,13 @@ fn identify(mut archive: impl Read + io::Seek) -> Result<(DiffId, &'static str),
         return Err(layer::Error::TooMuch { what: "bytes", limit }.into());
     }
     Ok((DiffId(hasher.finish()), media_type))
+}
+
+/// How an archive is compressed, by its first bytes.
+fn compression(archive: &mut impl Read) -> Result<layer::Compression, Error> {
+    let mut magic = Vec::with_capacity(4);
+    archive.take(4).read_to_end(&mut magic).map_err(layer::Error::Read)?;
+    Ok(layer::Compression::of(&magic))
 }
 
 struct Hash<'a>(&'a mut dyn FnMut(&[u8]));

@@ -378,3 +378,6 @@ fn now_ns() -> i64 {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod archive_tests;

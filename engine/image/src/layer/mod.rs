@@ -67,13 +67,13 @@ pub use source::{Compression, decompressed};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The archive's bytes could not be read or decompressed.
-    #[error("cannot read the layer's archive")]
+    #[error("cannot read the archive")]
     Read(#[source] io::Error),
     /// The archive is not well formed.
-    #[error("the layer's archive is damaged: {0}")]
+    #[error("the archive is damaged: {0}")]
     Damaged(&'static str),
     /// An entry that must not be done, or that makes no sense.
-    #[error("refused the layer's entry {path:?}: {reason}")]
+    #[error("refused the archive's entry {path:?}: {reason}")]
     Refused {
         /// The entry's path, as far as it is text.
         path: String,
@@ -111,7 +111,7 @@ pub enum Error {
         folder: String,
     },
     /// The archive is larger than any that is unpacked.
-    #[error("the layer has more than {limit} {what}; it is refused, since it would fill the machine")]
+    #[error("the archive has more than {limit} {what}; it is refused, since it would fill the machine")]
     TooMuch {
         /// Of what.
         what: &'static str,
@@ -442,3 +442,6 @@ fn shown(path: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod container_tests;

@@ -11,6 +11,9 @@ const BUFFER: usize = 128 * 1024;
 /// zstd's frames may ask for windows of gigabytes; 128 MiB (2^27) is what `zstd -d` takes too.
 const LARGEST_WINDOW_LOG: u32 = 27;
 
+/// What xz may use of memory, in bytes: its highest level takes a quarter of it.
+const XZ_MEMORY: u64 = 256 << 20;
+
 /// The uncompressed archive. Reading it hashes it.
 pub(super) struct Source<'a, R: Read> {
     inner: Box<dyn Read + 'a>,
@@ -41,7 +44,7 @@ impl<'a, R: Read + 'a> Source<'a, R> {
     }
 }
 
-/// Decompresses what is compressed: gzip and zstd, told by the first bytes; anything else passes as it is.
+/// Decompresses what is compressed: gzip, zstd, bzip2 and xz, told by the first bytes; anything else passes as it is.
 ///
 /// # Errors
 ///
@@ -60,6 +63,13 @@ fn decompress<'a, R: Read + 'a>(counted: Counted<'a, R>) -> Result<Box<dyn Read 
             decoder.window_log_max(LARGEST_WINDOW_LOG).map_err(Error::Read)?;
             Box::new(decoder)
         }
+        Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(buffered)),
+        Compression::Xz => {
+            let flags = liblzma::stream::CONCATENATED;
+            let stream = liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, flags);
+            let stream = stream.map_err(|error| Error::Read(error.into()))?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(buffered, stream))
+        }
         Compression::None => Box::new(buffered),
     })
 }
@@ -73,6 +83,10 @@ pub enum Compression {
     Gzip,
     /// RFC 8878.
     Zstd,
+    /// As bzip2(1) does; for no layer of an image.
+    Bzip2,
+    /// As xz(1) does; for no layer of an image.
+    Xz,
 }
 
 impl Compression {
@@ -85,6 +99,10 @@ impl Compression {
             || (magic.len() >= 4 && magic[0] & 0xf0 == 0x50 && magic[1..4] == [0x2a, 0x4d, 0x18])
         {
             Self::Zstd
+        } else if magic.starts_with(b"BZh") {
+            Self::Bzip2
+        } else if magic.starts_with(&[0xfd, 0x37, 0x7a, 0x58]) {
+            Self::Xz
         } else {
             Self::None
         }
