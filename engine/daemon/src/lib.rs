@@ -39,6 +39,8 @@ pub mod router;
 
 pub mod route;
 
+pub mod fields;
+
 pub mod call;
 
 pub mod reply;

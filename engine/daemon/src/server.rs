@@ -249,6 +249,11 @@ fn versioned(uri: &Uri) -> Result<(ApiVersion, &str), Error> {
     let Some((first, _)) = path.strip_prefix('/').and_then(|rest| rest.split_once('/')) else {
         return Ok((API_VERSION, path));
     };
+    if let Some(other) = ApiVersion::other_major(first) {
+        return Err(Error::invalid(format!(
+            "client version {other} is too new. Maximum supported API version is {API_VERSION}"
+        )));
+    }
     let Some(version) = first.starts_with('v').then(|| ApiVersion::parse(first)).flatten() else {
         return Ok((API_VERSION, path));
     };

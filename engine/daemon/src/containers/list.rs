@@ -77,6 +77,21 @@ fn choose(call: &Call, filters: &Filters) -> Result<Vec<Arc<Container>>, Error> 
             return Err(Error::invalid(format!("invalid filter 'status={word}'")));
         }
     }
+    for word in filters.get("health") {
+        if !["none", "starting", "healthy", "unhealthy"].contains(&word.as_str()) {
+            return Err(Error::invalid(format!("unrecognized filter value for health: {word}")));
+        }
+    }
+    filters.truth("is-task")?;
+    for name in ["expose", "publish"] {
+        for port in filters.get(name) {
+            let (ports, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+            let numbers = ports.split('-').all(|number| number.parse::<u16>().is_ok());
+            if !numbers || !matches!(protocol, "tcp" | "udp" | "sctp") {
+                return Err(Error::invalid(format!("invalid filter '{name}={port}'")));
+            }
+        }
+    }
     for code in filters.get("exited") {
         code.parse::<i32>().map_err(|_| Error::invalid(format!("invalid filter 'exited={code}'")))?;
     }
@@ -115,7 +130,7 @@ fn fits(filters: &Filters, record: &Record) -> bool {
             record.state.status == Status::Exited && code.parse() == Ok(record.state.exit_code)
         })
         && filters.any("health", |word| health::word(record) == word)
-        && filters.any("is-task", |word| word == "false")
+        && filters.truth("is-task").ok().flatten() != Some(true)
         && filters.any("isolation", |word| record.host_config.isolation == word)
         && filters.any("network", |wanted| {
             record

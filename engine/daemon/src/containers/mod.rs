@@ -63,14 +63,18 @@ pub mod health;
 
 mod probe;
 
+mod events;
+
 pub mod inspect;
 pub mod links;
+
 pub mod list;
 pub mod logs;
 pub mod stats;
 pub mod streams;
 pub mod top;
 pub mod wait;
+pub mod websocket;
 
 pub use container::Container;
 pub use store::Containers;

@@ -4,10 +4,18 @@
 
 mod support;
 
+mod health;
+
 mod input;
 
+mod leaks;
+
 mod life;
+
+mod links;
 
 mod operations;
 
 mod restart;
+
+mod streams;
