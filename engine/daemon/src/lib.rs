@@ -41,6 +41,8 @@ pub mod route;
 
 pub mod fields;
 
+pub mod drain;
+
 pub mod call;
 
 pub mod reply;

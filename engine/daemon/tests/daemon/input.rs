@@ -1,6 +1,6 @@
 //! Bad input, and clients that behave badly: a clear answer, and nothing leaks.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use crate::support::{eventually, lab};
@@ -89,6 +89,27 @@ fn a_body_has_bounds() {
         assert_eq!(status, 400);
     }
     assert_eq!(lab.request("GET", "/_ping", "").0, 200);
+}
+
+#[test]
+fn a_client_that_still_sends_gets_its_answer() {
+    let Some(lab) = lab() else { return };
+    for path in ["/nothing", "/v1.99/containers/create", "/containers/nobody/exec", "/secrets/create"] {
+        let mut client = UnixStream::connect(lab.socket()).expect("a connection");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: 100000\r\n\r\n"
+        );
+        client.write_all(head.as_bytes()).expect("a head");
+        // The answer is on its way long before the body is.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        for _ in 0..100 {
+            client.write_all(&[b' '; 1000]).expect("the body is still taken");
+        }
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.1 503"), "{path}: {answer}");
+    }
 }
 
 #[test]
