@@ -20,6 +20,8 @@ use crate::volumes::Volumes;
 
 /// The engine: one a daemon.
 pub struct Engine {
+    /// What tells this engine from others; it stays with the root.
+    pub id: String,
     /// What the daemon was started with.
     pub config: Config,
     /// What the machine's kernel can do.
@@ -74,6 +76,7 @@ impl Engine {
             bip: bip.map_err(|error| Error::invalid(format!("invalid --bip: {error}")))?,
         };
         Ok(Self {
+            id: saved.engine_id()?,
             facts,
             operations: Operations::new(recorder, config.traces),
             events: Events::default(),

@@ -80,7 +80,7 @@ pub const ROUTES: &[Route] = routes! {
     GET    "/images/json"                         ImageList               images::list::list,
     POST   "/images/create"                       ImageCreate             images::pull::create,
     POST   "/images/prune"                        ImagePrune              images::change::prune,
-    GET    "/images/search"                       ImageSearch             images::absent::search,
+    GET    "/images/search"                       ImageSearch             images::search::search,
     GET    "/images/get"                          ImageGetAll             images::absent::archives,
     POST   "/images/load"                         ImageLoad               images::absent::archives,
     GET    "/images/{name..}/get"                 ImageGet                images::absent::archives,

@@ -3,7 +3,11 @@
 
 use glassdock_image::{State, state};
 
+use crate::containers::names;
 use crate::error::{Error, Kind};
+
+/// The kind of the one document that stands for the engine itself.
+const ENGINE: &str = "engine";
 
 /// Where documents are kept.
 #[derive(Clone, Debug)]
@@ -42,6 +46,23 @@ impl Saved {
     /// If the database can't be written, or the name is another's.
     pub fn put(&self, kind: &str, id: &str, name: Option<&str>, text: &str) -> Result<(), Error> {
         Ok(self.0.put(kind, id, name, text)?)
+    }
+
+    /// The engine's own id, made when its root is new: what `docker info` shows, so that a client can
+    /// tell two engines apart. In the form of a UUID of version 4 (RFC 9562, section 5.4).
+    ///
+    /// # Errors
+    ///
+    /// If the database can't be read or written.
+    pub fn engine_id(&self) -> Result<String, Error> {
+        if let Some(document) = self.0.all(ENGINE)?.into_iter().next() {
+            return Ok(document.id);
+        }
+        let hex = names::new_id()?;
+        let id =
+            format!("{}-{}-4{}-a{}-{}", &hex[..8], &hex[8..12], &hex[12..15], &hex[15..18], &hex[18..30]);
+        self.0.put(ENGINE, &id, None, "{}")?;
+        Ok(id)
     }
 
     /// Removes a document; one that isn't there is no error.

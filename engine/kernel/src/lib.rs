@@ -41,6 +41,8 @@ mod error;
 
 pub mod files;
 
+pub mod disk;
+
 pub mod descriptor;
 
 pub mod features;

@@ -91,14 +91,7 @@ fn image(repository: &str, layers: u32, files: u32, size: usize) -> SeedImage {
         tags: vec![("1".to_owned(), manifest.digest.clone())],
         blobs,
         manifests: vec![manifest],
-        about: About {
-            description: String::new(),
-            readme: String::new(),
-            stars: 0,
-            pulls: 0,
-            official: false,
-            dockerfiles: Vec::new(),
-        },
+        about: About::default(),
     }
 }
 

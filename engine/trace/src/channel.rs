@@ -16,6 +16,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,9 @@ use crate::tracer::Sink;
 
 /// A message is at most this long, in bytes; a longer one is dropped and counted.
 pub const MESSAGE_LIMIT: usize = 128 * 1024;
+
+/// So many bytes may wait in a channel, if `net.core.wmem_max` (socket(7)) allows it.
+const SEND_BUFFER: usize = 4 * 1024 * 1024;
 
 /// What goes from the acting process to the daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,6 +41,18 @@ pub enum Message {
     /// So many events were lost before this.
     Dropped(u64),
 }
+
+/// A message as it was taken from the channel.
+#[derive(Debug)]
+pub enum Received<'a> {
+    /// An event, still as the text that its sender wrote: most are recorded as they are.
+    Event(&'a str),
+    /// Anything else.
+    Other(Message),
+}
+
+/// What stands around an event's text in a message.
+const EVENT: (&str, &str) = ("{\"event\":", "}");
 
 /// One end of a trace channel.
 #[derive(Debug)]
@@ -53,6 +69,9 @@ impl Channel {
     /// socketpair(2)'s.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        // A busy daemon takes its time. As much as the host allows a socket to hold may wait for it.
+        set_socket_send_buffer_size(&near, SEND_BUFFER)?;
+        set_socket_send_buffer_size(&far, SEND_BUFFER)?;
         Ok((Self::from_fd(near), Self::from_fd(far)))
     }
 
@@ -75,7 +94,12 @@ impl Channel {
     /// recv(2)'s, and `InvalidData` for a message that is no message.
     pub fn receive(&self) -> io::Result<Option<Message>> {
         let mut buffer = vec![0_u8; MESSAGE_LIMIT];
-        self.receive_with(&mut buffer, RecvFlags::empty())
+        let message = match self.receive_with(&mut buffer, RecvFlags::empty())? {
+            Some(Received::Event(text)) => Message::Event(Box::new(parsed(text)?)),
+            Some(Received::Other(message)) => message,
+            None => return Ok(None),
+        };
+        Ok(Some(message))
     }
 
     /// As [`Channel::receive`], without waiting: `WouldBlock` if there is none.
@@ -84,11 +108,11 @@ impl Channel {
     /// # Errors
     ///
     /// As [`Channel::receive`].
-    pub fn try_receive(&self, buffer: &mut [u8]) -> io::Result<Option<Message>> {
+    pub fn try_receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<Received<'a>>> {
         self.receive_with(buffer, RecvFlags::DONTWAIT)
     }
 
-    fn receive_with(&self, buffer: &mut [u8], flags: RecvFlags) -> io::Result<Option<Message>> {
+    fn receive_with<'a>(&self, buffer: &'a mut [u8], flags: RecvFlags) -> io::Result<Option<Received<'a>>> {
         let length = loop {
             match recv(&self.socket, &mut *buffer, flags) {
                 Ok((length, _)) => break length,
@@ -100,10 +124,13 @@ impl Channel {
         if length == 0 {
             return Ok(None);
         }
+        let invalid = |_| io::Error::from(io::ErrorKind::InvalidData);
         let message = buffer.get(..length).ok_or(io::ErrorKind::InvalidData)?;
-        serde_json::from_slice(message)
-            .map(Some)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        let message = std::str::from_utf8(message).map_err(invalid)?;
+        if let Some(event) = message.strip_prefix(EVENT.0).and_then(|text| text.strip_suffix(EVENT.1)) {
+            return Ok(Some(Received::Event(event)));
+        }
+        parsed(message).map(Received::Other).map(Some)
     }
 
     /// Answers an [`Message::Ask`].
@@ -148,6 +175,10 @@ impl Channel {
         text.len() <= MESSAGE_LIMIT
             && send(&self.socket, &text, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok()
     }
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(text: &str) -> io::Result<T> {
+    serde_json::from_str(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 impl AsFd for Channel {

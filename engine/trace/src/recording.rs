@@ -6,12 +6,14 @@
 //! ```
 //!
 //! A line is written as the event happens, by one write(2) to a file opened for
-//! appending: a daemon that is killed leaves whole lines. Old files are removed
+//! appending (what came from another process at once goes out at once): a daemon
+//! that is killed leaves whole lines. Old files are removed
 //! when there are more than [`KEEP`].
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +28,9 @@ pub const KEEP: usize = 2000;
 
 /// A watcher that is so many lines behind loses the oldest; they are counted.
 const BACKLOG: usize = 16 * 1024;
+
+/// How the text of an event begins that has no number yet.
+const UNNUMBERED: &str = "{\"seq\":0,";
 
 /// Makes recordings in one folder.
 #[derive(Debug)]
@@ -152,6 +157,34 @@ impl Recording {
         self.dropped.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// Records events that another process of the operation sent, as it wrote them: a JSON
+    /// text a line, each with the number 0 in front (`{"seq":0,…`), which is replaced. They are
+    /// written by one write(2). A line that is no such text is counted as lost.
+    pub fn record_lines(&self, lines: &str) {
+        let mut state = self.lock();
+        let mut numbered = String::with_capacity(lines.len() + 256);
+        let written = self.open_once(&mut state).and_then(|()| {
+            for line in lines.lines() {
+                let Some(rest) = line.strip_prefix(UNNUMBERED) else {
+                    self.lost(1);
+                    continue;
+                };
+                state.seq += 1;
+                let _ = writeln!(numbered, "{{\"seq\":{},{rest}", state.seq);
+            }
+            state.file.as_mut().map_or(Ok(()), |file| file.write_all(numbered.as_bytes()))
+        });
+        if written.is_err() {
+            return self.lost(lines.lines().count() as u64);
+        }
+        if !state.watchers.is_empty() {
+            for line in numbered.lines() {
+                let line: Arc<str> = line.into();
+                state.watchers.retain(|watcher| watcher.push(&line));
+            }
+        }
+    }
+
     /// Everything from now on, as lines without their line end.
     #[must_use]
     pub fn subscribe(&self) -> Subscription {
@@ -179,12 +212,17 @@ impl Recording {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, state: &mut State, event: &mut Event) -> io::Result<String> {
+    fn open_once(&self, state: &mut State) -> io::Result<()> {
         if state.file.is_none() {
             let (file, seq) = open_file(&self.path, &self.header)?;
             state.file = Some(file);
             state.seq = state.seq.max(seq);
         }
+        Ok(())
+    }
+
+    fn write(&self, state: &mut State, event: &mut Event) -> io::Result<String> {
+        self.open_once(state)?;
         state.seq += 1;
         event.seq = state.seq;
         let mut line = serde_json::to_string(event)?;

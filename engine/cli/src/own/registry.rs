@@ -1,11 +1,13 @@
-//! `glassdock registry serve`.
+//! `glassdock registry serve`, `config` and `gc`.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Parser, Subcommand};
 use glassdock_registry::seed;
-use glassdock_registry::server::{Config, Server, TlsFiles, plant};
+use glassdock_registry::server::settings::{KEYS, Key, Settings, Time};
+use glassdock_registry::server::{Server, collect, plant};
+use glassdock_trace::{Actor, OpId, Recorder, Trace, gate::Hold, tracer::Origin};
 
 use super::{chain, read};
 use crate::failure::Failure;
@@ -26,54 +28,116 @@ enum What {
     #[command(after_help = "\
 Examples:
   glassdock registry serve --root /data/registry --seed
-  glassdock registry serve --listen 0.0.0.0:5000 --tls-certificate cert.pem --tls-key key.pem")]
-    Serve(Serve),
+  glassdock registry serve --config config.yml --workers 4 --access-log -
+  glassdock registry serve --listen 0.0.0.0:5000 --tls-certificate cert.pem --tls-key key.pem
+  glassdock registry serve --htpasswd users --auth-method token --anonymous pull
+  glassdock registry serve --mirror https://registry-1.docker.io")]
+    Serve(Told),
+    /// Print the configuration that would be in force, as a file would say it.
+    #[command(after_help = "\
+Examples:
+  glassdock registry config > config.yml
+  GLASSDOCK_REGISTRY_WORKERS=4 glassdock registry config --config config.yml")]
+    Config(Told),
+    /// Remove what nothing needs any more, also while the registry serves.
+    ///
+    /// Blobs that no manifest of their repository names, content that no repository has, and
+    /// uploads that were given up. What came or was asked for lately stays.
+    #[command(after_help = "\
+Examples:
+  glassdock registry gc --root /data/registry --dry-run
+  glassdock registry gc --config config.yml --collect-untagged --collect-grace 0s")]
+    Gc {
+        #[command(flatten)]
+        told: Told,
+        /// Only say what would go.
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
+/// The configuration file, and what is said on top of it.
 #[derive(Debug, Args)]
-struct Serve {
-    /// The address to listen at; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5000", value_parser = address)]
-    listen: SocketAddr,
-    /// The folder that everything is kept in.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/glassdock-registry")]
-    root: PathBuf,
-    /// Put the lessons' images in it first.
-    #[arg(long)]
-    seed: bool,
-    /// The BusyBox binary (statically linked) that the lessons' images are made of.
-    #[arg(long, value_name = "FILE", default_value = seed::BUSYBOX)]
-    busybox: PathBuf,
-    /// The certificate and those that signed it, PEM.
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_certificate: Option<PathBuf>,
-    /// The certificate's private key, PEM.
-    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
-    tls_key: Option<PathBuf>,
+struct Told {
+    /// A configuration file (YAML); `glassdock registry config` prints one with all keys.
+    #[arg(long, value_name = "FILE", env = "GLASSDOCK_REGISTRY_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    over: Over,
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
-    let text = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
-    let found = text.to_socket_addrs().map_err(|error| format!("no address HOST:PORT: {error}"))?.next();
-    found.ok_or_else(|| "the name has no address".to_owned())
+/// The keys of the configuration that were given as flags or in the environment.
+#[derive(Debug)]
+struct Over(Vec<(&'static str, String)>);
+
+impl Args for Over {
+    fn augment_args(command: Command) -> Command {
+        KEYS.iter().fold(command, |command, key| command.arg(argument(key)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn argument(key: &Key) -> Arg {
+    let argument = Arg::new(key.path).long(key.flag).help(key.help).env(key.variable());
+    if key.value.is_empty() {
+        // `--seed` is as good as `--seed=true`.
+        argument.value_name("on|off").num_args(0..=1).require_equals(true).default_missing_value("true")
+    } else {
+        argument.value_name(key.value)
+    }
+}
+
+impl FromArgMatches for Over {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let given = |key: &Key| Some((key.path, matches.get_one::<String>(key.path)?.clone()));
+        Ok(Self(KEYS.iter().filter_map(given).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Told {
+    fn settings(&self) -> Result<Settings, Failure> {
+        Settings::read(self.config.as_deref(), &self.over.0)
+            .map_err(|error| chain("glassdock registry", &error))
+    }
 }
 
 pub(super) fn run(words: &[String]) -> Result<(), Failure> {
-    let Words { what: What::Serve(words) } = read("registry", words)?;
-    if words.seed {
-        sow(&words.root, &words.busybox)?;
+    let Words { what } = read("registry", words)?;
+    match what {
+        What::Serve(told) => serve(&told.settings()?),
+        What::Config(told) => {
+            let mut out = Output::default();
+            out.line(told.settings()?.to_yaml().trim_end());
+            out.flush()
+        }
+        What::Gc { told, dry_run } => gc(&told.settings()?, dry_run),
     }
-    let mut config = Config::new(&words.root);
-    config.listen = words.listen;
-    config.tls =
-        words.tls_certificate.zip(words.tls_key).map(|(certificate, key)| TlsFiles { certificate, key });
-    // Many connections at a time: as many threads as the machine has.
+}
+
+fn serve(settings: &Settings) -> Result<(), Failure> {
+    if settings.seed {
+        sow(&settings.storage.root, &settings.busybox)?;
+    }
+    let failed = |error: &dyn std::error::Error| chain("glassdock registry", error);
+    let mut config = settings.config().map_err(|error| failed(&error))?;
+    if let Some(folder) = &settings.traces {
+        config.trace = recorded(folder).map_err(|error| failed(&error))?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(settings.threads())
         .enable_all()
         .build()
         .map_err(|error| Failure::say(format!("cannot start the reactor: {error}")))?;
     runtime.block_on(async {
-        let server = Server::bind(config).await.map_err(|error| chain("glassdock registry", &error))?;
+        let server = Server::bind(config).await.map_err(|error| failed(&error))?;
         let mut out = Output::default();
         out.line(format!("listening on {}", server.url()));
         out.flush()?;
@@ -82,9 +146,38 @@ pub(super) fn run(words: &[String]) -> Result<(), Failure> {
     })
 }
 
+/// A trace of all that this server does, in a file of its own.
+fn recorded(folder: &Path) -> std::io::Result<Trace> {
+    let version = concat!("glassdock ", env!("CARGO_PKG_VERSION"));
+    let recorder = Recorder::new(folder, version, BTreeMap::new())?;
+    let op = OpId::new();
+    let recording = recorder.open(&op);
+    Ok(Trace::root(op, Actor::Registry, Origin::now(), recording, Hold::Never))
+}
+
+fn gc(settings: &Settings, dry_run: bool) -> Result<(), Failure> {
+    let mut how = settings.collecting();
+    how.dry_run = dry_run;
+    let done = collect(&settings.storage.root, how).map_err(|error| chain("glassdock registry", &error))?;
+    let mut out = Output::default();
+    let did = if dry_run { "would remove" } else { "removed" };
+    if how.untagged {
+        out.line(format!("{did} {} manifests without a tag", done.manifests));
+    }
+    out.line(format!("{did} {} blobs from repositories whose manifests don't name them", done.links));
+    out.line(format!("{did} {} blobs that no repository has, {} bytes", done.blobs, done.bytes));
+    if !dry_run {
+        let age = Time(how.uploads);
+        out.line(format!("gave up {} uploads that nobody went on with for {age}", done.uploads));
+    }
+    out.flush()
+}
+
 /// Puts the lessons' images into the registry's folder.
 fn sow(root: &Path, busybox: &Path) -> Result<(), Failure> {
-    let seed = seed::images(busybox).map_err(|error| chain("glassdock registry: seed", &error))?;
+    let fail = |error: seed::Error| chain("glassdock registry: seed", &error);
+    let program = seed::program::running().map_err(fail)?;
+    let seed = seed::images_with(busybox, &program).map_err(fail)?;
     plant(root, &seed.images).map_err(|error| chain("glassdock registry: seed", &error))?;
     if let Some(missing) = seed.missing {
         complain(chain("glassdock registry: some images are left out", &missing).message);

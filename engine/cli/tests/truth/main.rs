@@ -51,6 +51,15 @@ fn each_act_of_a_run_that_the_kernel_saw_is_in_the_trace_and_nothing_else() {
 }
 
 #[test]
+fn each_request_of_a_search_that_the_wire_saw_is_in_the_trace_and_nothing_else() {
+    let Some(lab) = Lab::start() else { return };
+    let events = lab.traced(&["search", "--filter", "stars=3", "--limit", "5", "java"]);
+    let (seen, told) = (lab.wire(), wire::told(&events));
+    assert_eq!(seen, told, "left: the wire, right: the trace");
+    assert_eq!(seen.len(), 1, "{seen:?}");
+}
+
+#[test]
 fn each_request_of_a_pull_that_the_wire_saw_is_in_the_trace_and_nothing_else() {
     let Some(lab) = Lab::start() else { return };
     let events = lab.traced(&["pull", "busybox"]);

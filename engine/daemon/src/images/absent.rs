@@ -4,11 +4,6 @@ use crate::call::Call;
 use crate::error::Error;
 use crate::reply::Reply;
 
-/// `ImageSearch`
-pub(crate) async fn search(_call: Call) -> Reply {
-    Err(Error::unsupported("searching registries is not supported yet"))
-}
-
 /// `ImageGet`, `ImageGetAll`, `ImageLoad`
 pub(crate) async fn archives(_call: Call) -> Reply {
     Err(Error::unsupported("saving images to archives and loading them is not supported yet"))

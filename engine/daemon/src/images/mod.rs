@@ -1,4 +1,4 @@
-//! The endpoints of images: list, inspect, history, pull, push, tag, delete, prune.
+//! The endpoints of images: list, inspect, history, pull, push, tag, delete, prune, search.
 //!
 //! They shape what the image room and the registry's client know into Docker's
 //! words; see `Image` in the API's specification.
@@ -14,6 +14,8 @@ pub(crate) mod pull;
 pub(crate) mod push;
 
 pub(crate) mod distribution;
+
+pub(crate) mod search;
 
 pub(crate) mod absent;
 

@@ -173,10 +173,15 @@ impl Sink for Bridged {
     }
 }
 
+/// Whether anyone subscribes to `tracing` for events.
+pub(super) fn bridges() -> bool {
+    tracing::enabled!(target: "glassdock::trace", tracing::Level::DEBUG)
+}
+
 /// Hands an event to whoever subscribes to `tracing`, under the target
 /// `glassdock::trace`. The log has the event's text, not its evidence.
 fn bridge(event: &Event) {
-    if !tracing::enabled!(target: "glassdock::trace", tracing::Level::DEBUG) {
+    if !bridges() {
         return;
     }
     let fields = serde_json::to_string(&event.body).unwrap_or_default();

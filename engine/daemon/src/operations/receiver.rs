@@ -16,12 +16,16 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use glassdock_trace::channel::Message;
+use glassdock_trace::channel::{Message, Received};
 use glassdock_trace::{Channel, Event, Phase};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use super::operation::bridges;
 use super::{Operation, Operations, Use};
+
+/// So many bytes of events are gathered at most before they are written.
+const BATCH: usize = 256 * 1024;
 
 /// The daemon's end of one trace channel.
 #[derive(Debug)]
@@ -78,17 +82,49 @@ impl Receiver {
     /// Whoever learns of an exit by another way calls this first, so that the
     /// trace tells what led to the exit before what followed from it.
     pub fn drain(self: &Arc<Self>) -> bool {
-        loop {
-            // The lock is held while a message is read and recorded, so that order is kept.
-            let mut scratch = self.operations.scratch();
+        // The lock is held until what was read is recorded, so that order is kept.
+        let mut scratch = self.operations.scratch();
+        let mut lines = String::new();
+        let over = loop {
             match self.channel.try_receive(&mut scratch) {
-                Ok(Some(message)) => self.take(message),
-                Ok(None) => return true,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Ok(Some(Received::Event(text))) => {
+                    lines.push_str(text);
+                    lines.push('\n');
+                    if lines.len() > BATCH {
+                        self.record_all(&mut lines);
+                    }
+                }
+                Ok(Some(Received::Other(message))) => {
+                    self.record_all(&mut lines);
+                    self.take(message);
+                }
+                Ok(None) => break true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => self.first.recording().lost(1),
-                Err(_) => return true,
+                Err(_) => break true,
+            }
+        };
+        self.record_all(&mut lines);
+        over
+    }
+
+    /// Records what was gathered. Only where an event has to be looked at is its text read:
+    /// for a gate, for a log, or to move it to a later operation.
+    fn record_all(&self, lines: &mut String) {
+        if lines.is_empty() {
+            return;
+        }
+        if self.first.gate().is_none() && !self.first.has_ended() && !bridges() {
+            self.first.recording().record_lines(lines);
+        } else {
+            for line in lines.lines() {
+                match serde_json::from_str(line) {
+                    Ok(event) => self.record(event),
+                    Err(_) => self.first.recording().lost(1),
+                }
             }
         }
+        lines.clear();
     }
 
     /// Takes part in the operation that the container's next events belong to.

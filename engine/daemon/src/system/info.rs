@@ -38,7 +38,7 @@ fn objects(engine: &Engine) -> Value {
     let (running, paused) =
         (count(|status| status == Status::Running), count(|status| status == Status::Paused));
     json!({
-        "ID": engine.config.root,
+        "ID": engine.id,
         "Containers": containers.len(),
         "ContainersRunning": running,
         "ContainersPaused": paused,

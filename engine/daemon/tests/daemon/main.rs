@@ -18,4 +18,6 @@ mod operations;
 
 mod restart;
 
+mod search;
+
 mod streams;

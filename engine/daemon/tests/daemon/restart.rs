@@ -8,9 +8,12 @@ fn a_killed_daemon_loses_no_container_and_no_status() {
     let runs = lab.run("otter", &["sh", "-c", "i=0; while true; do echo $i; i=$((i+1)); sleep 0.1; done"]);
     lab.run("badger", &["sh", "-c", "sleep 1; exit 7"]);
     let pid = lab.inspect("otter")["State"]["Pid"].clone();
+    let id = lab.json("GET", "/info", "").1["ID"].clone();
     lab.kill();
     std::thread::sleep(std::time::Duration::from_millis(1500));
     lab.start();
+    assert_eq!(id.as_str().map(str::len), Some(36), "a UUID: {id}");
+    assert_eq!(lab.json("GET", "/info", "").1["ID"], id, "it is the same engine");
     let otter = lab.inspect(&runs);
     assert_eq!((&otter["State"]["Status"], &otter["State"]["Pid"]), (&"running".into(), &pid));
     let badger = lab.inspect("badger");

@@ -16,6 +16,8 @@ use super::{ClientConfig, Error};
 
 /// The host behind the name `docker.io`.
 const HUB: &str = "registry-1.docker.io";
+/// And the one that knows what there is.
+const HUB_SEARCH: &str = "index.docker.io";
 
 /// An address of a registry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +71,13 @@ pub(super) fn endpoints(config: &ClientConfig, domain: &str) -> Vec<Endpoint> {
         return vec![unchecked(), plain()];
     }
     vec![secure(config, domain)]
+}
+
+/// As [`endpoints`], for a search: Docker Hub has another host for that.
+pub(super) fn search_endpoints(config: &ClientConfig, domain: &str) -> Vec<Endpoint> {
+    let hub = secure(config, HUB);
+    let asked = |endpoint| if endpoint == hub { secure(config, HUB_SEARCH) } else { endpoint };
+    endpoints(config, domain).into_iter().map(asked).collect()
 }
 
 /// What is believed of an address that a registry sends us to.

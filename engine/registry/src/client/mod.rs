@@ -11,7 +11,7 @@
 //!
 //! Reading order: where to ask (`endpoint`), the door to the network (`transport`), who asks
 //! (`challenge`, `auth`), how a request gets through (`session`, `retry`), what is asked for
-//! (`manifests`, `blobs`), and the whole ([`pull`], [`push`]) with what it tells meanwhile
+//! (`manifests`, `blobs`), and the whole ([`pull`], [`push`], [`search`]) with what it tells meanwhile
 //! ([`progress`]).
 //!
 //! Invariants:
@@ -46,6 +46,10 @@ pub mod pull;
 
 pub mod push;
 
+pub mod search;
+
+pub(crate) mod upstream;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +58,7 @@ pub use error::{Error, Kind};
 pub use progress::{LayerState, Progress, Silent, Update};
 pub use pull::Pulled;
 pub use push::Pushed;
+pub use search::Found;
 
 /// How a client finds and treats registries.
 #[derive(Clone, Debug)]

@@ -112,7 +112,7 @@ impl Client {
 
 /// Whether the next address is worth asking. The first error that is an answer is kept; that
 /// nobody could be reached is said only if that is all there is to say.
-fn keep_going(session: &Session, error: Error, first: &mut Option<Error>) -> Result<(), Error> {
+pub(super) fn keep_going(session: &Session, error: Error, first: &mut Option<Error>) -> Result<(), Error> {
     if matches!(error, Error::Aborted(_)) || !(session.endpoint.mirror || error.is_unreachable()) {
         return Err(match first.take() {
             Some(earlier) if error.is_unreachable() && !earlier.is_unreachable() => earlier,

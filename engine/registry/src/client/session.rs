@@ -28,6 +28,7 @@ const ANSWER_LIMIT: u64 = 64 * 1024;
 const DENIED: &str = "denied: requested access to the resource is denied";
 
 /// Talks with one repository at one address.
+#[derive(Debug)]
 pub(super) struct Session {
     pub(super) client: Client,
     pub(super) endpoint: Endpoint,
@@ -91,17 +92,65 @@ impl Session {
     ) -> Arc<Self> {
         // What belongs to a registry is not for those who stand in for it.
         let credentials = credentials.filter(|_| !endpoint.mirror).cloned();
-        Arc::new(Self {
+        Arc::new(Self::with(
+            client,
+            endpoint,
+            [reference.path(), &reference.familiar_name(), reference.domain()],
+            credentials,
+            scopes,
+        ))
+    }
+
+    /// A session with the repository `path` of the registry `host`, where names are paths.
+    pub(super) fn at(
+        client: &Client,
+        endpoint: Endpoint,
+        (path, host): (&str, &str),
+        credentials: Option<&Credentials>,
+        scopes: Vec<String>,
+    ) -> Arc<Self> {
+        Arc::new(Self::with(client, endpoint, [path, path, host], credentials.cloned(), scopes))
+    }
+
+    fn with(
+        client: &Client,
+        endpoint: Endpoint,
+        [path, familiar, domain]: [&str; 3],
+        credentials: Option<Credentials>,
+        scopes: Vec<String>,
+    ) -> Self {
+        Self {
             client: client.clone(),
             endpoint,
-            path: reference.path().to_owned(),
-            familiar: reference.familiar_name(),
-            domain: reference.domain().to_owned(),
+            path: path.to_owned(),
+            familiar: familiar.to_owned(),
+            domain: domain.to_owned(),
             credentials,
             scopes,
             authorization: Mutex::new(None),
             asking: tokio::sync::Mutex::new(()),
-        })
+        }
+    }
+
+    /// A session with the registry itself, for what belongs to no repository.
+    pub(super) fn of_registry(
+        client: &Client,
+        endpoint: Endpoint,
+        domain: &str,
+        credentials: Option<&Credentials>,
+    ) -> Self {
+        let credentials = credentials.filter(|_| !endpoint.mirror).cloned();
+        Self {
+            client: client.clone(),
+            endpoint,
+            path: String::new(),
+            familiar: String::new(),
+            domain: domain.to_owned(),
+            credentials,
+            scopes: Vec::new(),
+            authorization: Mutex::new(None),
+            asking: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// Asks, and does what is needed for an answer.

@@ -77,8 +77,21 @@ impl Layer {
     ///
     /// If there is no memory for it.
     pub fn finish(self) -> io::Result<Finished> {
+        self.finish_with(Compression::new(6))
+    }
+
+    /// As [`Layer::finish`], for a layer that is so large that its compression is waited for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layer::finish`].
+    pub fn finish_quickly(self) -> io::Result<Finished> {
+        self.finish_with(Compression::fast())
+    }
+
+    fn finish_with(self, effort: Compression) -> io::Result<Finished> {
         let plain = self.archive.into_inner()?;
-        let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(6));
+        let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), effort);
         gzip.write_all(&plain)?;
         Ok(Finished { diff_id: digest(&plain), bytes: gzip.finish()?, made_by: self.made_by })
     }

@@ -9,11 +9,14 @@
 //! | `hello-world` | one layer, one file: a program of a few hundred bytes ([`elf`]) |
 //! | `busybox` | the host's static BusyBox with its command names as links ([`userland`]) |
 //! | `ubuntu`, `java`, `postgres` | stand-ins on the BusyBox userland: they say so themselves ([`standins`]) |
+//! | `lessons/java-app`, `lessons/coffee` | built on those, to be searched for ([`lessons`]) |
+//! | `registry` | this very program, with what it is linked with ([`program`]) |
 //!
 //! A stand-in has the shape of the image that it stands for (names, tags,
 //! layers, configuration), so that commands and Dockerfiles work as printed. It
 //! does not have that software, and each place where one might take it for the
-//! real thing says that it isn't.
+//! real thing says that it isn't. Stars and numbers of pulls are made up too: a
+//! list is sorted and filtered by them, and the hub's pages say that they are samples.
 
 pub mod elf;
 
@@ -22,6 +25,10 @@ pub mod layer;
 pub mod userland;
 
 pub mod standins;
+
+pub mod lessons;
+
+pub mod program;
 
 pub mod manifest;
 
@@ -64,6 +71,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// This program's own files could not be read, for the image that holds them.
+    #[error("cannot read {}, which the image registry is made of", path.display())]
+    Program {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// An archive could not be written (to memory: only a lack of it can be the reason).
     #[error("write the archive of a layer")]
     Archive(#[from] io::Error),
@@ -84,18 +99,27 @@ pub struct Content {
 }
 
 /// What the hub tells about a repository.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct About {
     /// One line, as `docker search` shows it.
     pub description: String,
+    /// The same in Chinese; empty where there is none.
+    pub description_zh: String,
     /// The whole page, in Markdown.
     pub readme: String,
+    /// The same in Chinese; empty where there is none.
+    pub readme_zh: String,
     /// How many people like it.
     pub stars: u64,
     /// How often it was pulled.
     pub pulls: u64,
     /// Whether it is one of the maintained images without a user's name.
     pub official: bool,
+    /// Whether it only has the shape of what its name says.
+    pub stand_in: bool,
+    /// Whether stars and pulls are made up, for lessons to sort and filter by.
+    pub sample: bool,
     /// The Dockerfile that would make each tag.
     pub dockerfiles: Vec<(String, String)>,
 }
@@ -132,10 +156,28 @@ pub struct Seed {
 /// Only if an archive or a manifest can't be written; a missing BusyBox is told
 /// in [`Seed::missing`].
 pub fn images(busybox: &Path) -> Result<Seed, Error> {
+    sow(busybox, None)
+}
+
+/// As [`images`], and `registry`, which holds `program` (normally [`program::running`]).
+///
+/// # Errors
+///
+/// As [`images`].
+pub fn images_with(busybox: &Path, program: &program::Program) -> Result<Seed, Error> {
+    sow(busybox, Some(program))
+}
+
+fn sow(busybox: &Path, program: Option<&program::Program>) -> Result<Seed, Error> {
     let mut images = vec![hello_world()?];
     let missing = match Busybox::read(busybox) {
-        Ok(program) => {
-            images.extend(standins::all(&program)?);
+        Ok(busybox) => {
+            let userland = busybox.layer("COPY busybox /bin/ # and a link for each of its commands")?;
+            images.extend(standins::all(&busybox, &userland)?);
+            images.extend(lessons::all(&userland)?);
+            if let Some(program) = program {
+                images.push(program::image(program, &userland)?);
+            }
             None
         }
         Err(error) => Some(error),
@@ -154,11 +196,15 @@ fn hello_world() -> Result<SeedImage, Error> {
     }
     let about = About {
         description: "A program of a few hundred bytes that greets, to see that everything works".to_owned(),
+        description_zh: "一个几百字节的程序，打一声招呼，看看一切是否正常".to_owned(),
         readme: include_str!("texts/hello-world.md").to_owned(),
+        readme_zh: include_str!("texts/hello-world.zh.md").to_owned(),
         stars: 2400,
         pulls: 1_000_000,
         official: true,
-        dockerfiles: vec![("latest".to_owned(), "FROM scratch\nCOPY hello /\nCMD [\"/hello\"]\n".to_owned())],
+        stand_in: false,
+        sample: true,
+        dockerfiles: dockerfiles(&["latest", "linux"], "FROM scratch\nCOPY hello /\nCMD [\"/hello\"]\n"),
     };
     // Docker's own media types here, OCI's in the others: clients must know both.
     manifest::image(
@@ -167,6 +213,11 @@ fn hello_world() -> Result<SeedImage, Error> {
         &[(&["latest", "linux"], variants)],
         about,
     )
+}
+
+/// The same Dockerfile for several tags.
+fn dockerfiles(tags: &[&str], text: &str) -> Vec<(String, String)> {
+    tags.iter().map(|tag| ((*tag).to_owned(), text.to_owned())).collect()
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Bodies: what answers are made of, and how the bytes of a request are taken in.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -12,7 +14,9 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::task::JoinHandle;
 
 use super::error::{Code, Refusal};
+use super::mirror::Growing;
 use super::storage::uploads::Upload;
+use super::wire::Outlet;
 
 /// What an answer carries.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub(super) enum Body {
     Empty,
     Bytes(Bytes),
     File(FilePart),
+    /// A blob that is still coming in from another registry.
+    Growing(Growing),
 }
 
 impl Body {
@@ -28,6 +34,14 @@ impl Body {
             Self::Empty => 0,
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File(part) => part.left,
+            Self::Growing(growing) => growing.left(),
+        }
+    }
+
+    /// Files go out by this way, if they do at all.
+    pub(super) fn send_by(&mut self, outlet: &Outlet) {
+        if let Self::File(part) = self {
+            part.outlet = Some(outlet.clone());
         }
     }
 }
@@ -49,6 +63,7 @@ impl hyper::body::Body for Body {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Self::File(part) => part.poll(context),
+            Self::Growing(growing) => growing.poll(context),
         }
     }
 
@@ -61,14 +76,17 @@ impl hyper::body::Body for Body {
     }
 }
 
-/// A part of a file, read a piece ahead of the client, so that disk and network work at
-/// the same time and no more than two pieces are in memory.
+/// A part of a file. Where there is an outlet the kernel sends it. Otherwise it is read a piece
+/// ahead of the client, so that disk and network work at the same time and no more than two
+/// pieces are in memory.
 #[derive(Debug)]
 pub(super) struct FilePart {
-    /// `None` while a thread reads.
-    file: Option<File>,
-    reading: Option<JoinHandle<io::Result<(File, Bytes)>>>,
-    /// Bytes that are not read yet, those that are being read included.
+    file: Arc<File>,
+    outlet: Option<Outlet>,
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    /// Where the next piece begins.
+    offset: u64,
+    /// Bytes that did not go out yet, those that are being read included.
     left: u64,
 }
 
@@ -80,29 +98,37 @@ const AT_ONCE: u64 = 64 * 1024;
 
 impl FilePart {
     /// The `length` bytes from `offset` on.
-    pub(super) fn body(mut file: File, offset: u64, length: u64) -> io::Result<Body> {
-        if offset > 0 {
-            file.seek(SeekFrom::Start(offset))?;
-        }
+    pub(super) fn body(file: File, offset: u64, length: u64) -> io::Result<Body> {
         if length <= AT_ONCE {
-            return Ok(Body::Bytes(read_piece(&file, length)?));
+            return Ok(Body::Bytes(read_piece(&file, offset, length)?));
         }
-        Ok(Body::File(Self { file: Some(file), reading: None, left: length }))
+        Ok(Body::File(Self { file: Arc::new(file), outlet: None, reading: None, offset, left: length }))
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        self.read_on(self.left);
-        let Some(reading) = &mut self.reading else { return Poll::Ready(None) };
-        let read = ready!(Pin::new(reading).poll(context)).map_err(io::Error::other).and_then(|read| read);
-        self.reading = None;
-        match read {
-            Ok((file, bytes)) => {
-                self.file = Some(file);
+        let piece = match &self.outlet {
+            Some(outlet) => Ok(outlet.send(&self.file, self.offset, self.left)),
+            None => {
+                let mut reading = self.reading.take().unwrap_or_else(|| self.read(self.offset, self.left));
+                match Pin::new(&mut reading).poll(context) {
+                    Poll::Ready(read) => read.map_err(io::Error::other).and_then(|read| read),
+                    Poll::Pending => {
+                        self.reading = Some(reading);
+                        return Poll::Pending;
+                    }
+                }
+            }
+        };
+        match piece {
+            Ok(bytes) => {
+                self.offset += bytes.len() as u64;
                 self.left -= bytes.len() as u64;
-                self.read_on(self.left);
+                if self.outlet.is_none() && self.left > 0 {
+                    self.reading = Some(self.read(self.offset, self.left));
+                }
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Err(error) => {
@@ -112,26 +138,18 @@ impl FilePart {
         }
     }
 
-    fn read_on(&mut self, left: u64) {
-        if left == 0 || self.reading.is_some() {
-            return;
-        }
-        let Some(file) = self.file.take() else { return };
-        let length = left.min(PIECE);
-        self.reading = Some(tokio::task::spawn_blocking(move || {
-            let bytes = read_piece(&file, length)?;
-            Ok((file, bytes))
-        }));
+    fn read(&self, offset: u64, left: u64) -> JoinHandle<io::Result<Bytes>> {
+        let (file, length) = (Arc::clone(&self.file), left.min(PIECE));
+        tokio::task::spawn_blocking(move || read_piece(&file, offset, length))
     }
 }
 
-fn read_piece(file: &File, length: u64) -> io::Result<Bytes> {
-    let mut piece = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    let mut file = file;
-    let count = Read::take(&mut file, length).read_to_end(&mut piece)?;
-    if count as u64 != length {
-        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a stored blob is shorter than it was"));
-    }
+fn read_piece(file: &File, offset: u64, length: u64) -> io::Result<Bytes> {
+    let mut piece = vec![0; usize::try_from(length).unwrap_or(0)];
+    file.read_exact_at(&mut piece, offset).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "a stored blob is shorter than it was"),
+        _ => error,
+    })?;
     Ok(Bytes::from(piece))
 }
 
@@ -179,12 +197,20 @@ impl Received {
 
     /// Appends the body to an upload. Whatever came is in the upload afterwards, also when
     /// the body broke off: the client asks how far it is, and goes on from there.
-    pub(super) async fn append_to(mut self, upload: Upload) -> Result<Upload, Refusal> {
+    pub(super) async fn append_to(mut self, upload: Upload, limit: u64) -> Result<Upload, Refusal> {
+        let mut room = limit.saturating_sub(upload.size);
         let mut at_rest = Some(upload);
         let mut writing: Option<JoinHandle<Result<Upload, Refusal>>> = None;
         loop {
             // The next bytes come in while the last ones are hashed and written.
-            let (batch, end) = self.gather().await;
+            let (mut batch, mut end) = self.gather().await;
+            let size = batch.iter().map(|bytes| bytes.len() as u64).sum();
+            if room < size {
+                batch.clear();
+                let words = format!("a blob may have at most {limit} bytes here");
+                end = Some(Err(Refusal::new(Code::BlobTooLarge, words)));
+            }
+            room = room.saturating_sub(size);
             let mut upload = match (writing.take(), at_rest.take()) {
                 (Some(before), _) => before.await.map_err(|_| broken())??,
                 (None, Some(upload)) => upload,

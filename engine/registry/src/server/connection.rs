@@ -18,14 +18,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 
+use super::wire::{Outlet, Wire};
 use super::{Server, Shared, body::Body, handlers};
-
-/// How long requests that run may go on after the server was told to stop.
-const GRACE: Duration = Duration::from_secs(10);
 
 /// Accepts connections until `shutdown` is ready, and waits for those that are served.
 pub(super) async fn accept(server: Server, shutdown: impl Future<Output = ()> + Send) {
-    let Server { listener, tls, connections, shared, .. } = server;
+    let Server { listener, tls, connections, grace, shared, .. } = server;
     let room = Arc::new(Semaphore::new(connections));
     let (stop, stopping) = watch::channel(false);
     let serving = async {
@@ -53,7 +51,7 @@ pub(super) async fn accept(server: Server, shutdown: impl Future<Output = ()> + 
     drop(listener);
     let _ = stop.send(true);
     let everyone = u32::try_from(connections).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(GRACE, room.acquire_many(everyone)).await;
+    let _ = tokio::time::timeout(grace, room.acquire_many(everyone)).await;
 }
 
 async fn one(
@@ -66,28 +64,43 @@ async fn one(
     // Answers are written whole; waiting to fill packets would only delay small ones.
     let _ = stream.set_nodelay(true);
     match tls {
-        None => serve(stream, peer, shared, stopping).await,
+        None => {
+            let outlet = Outlet::default();
+            serve(Wire::new(stream, outlet.clone()), Some(outlet), peer, shared, stopping).await;
+        }
         Some(tls) => {
             // A handshake that fails or stalls is the client's affair.
             if let Ok(Ok(stream)) = tokio::time::timeout(shared.idle, tls.accept(stream)).await {
-                serve(stream, peer, shared, stopping).await;
+                serve(stream, None, peer, shared, stopping).await;
             }
         }
     }
 }
 
-async fn serve<S>(stream: S, peer: SocketAddr, shared: Arc<Shared>, mut stopping: watch::Receiver<bool>)
-where
+async fn serve<S>(
+    stream: S,
+    outlet: Option<Outlet>,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    mut stopping: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let idle = shared.idle;
     let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<http::Response<Body>, Infallible>(handlers::answer(&shared, request, peer).await) }
+        let (shared, outlet) = (Arc::clone(&shared), outlet.clone());
+        async move {
+            let mut response = handlers::answer(&shared, request, peer).await;
+            if let Some(outlet) = &outlet {
+                response.body_mut().send_by(outlet);
+            }
+            Ok::<http::Response<Body>, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(idle)
+        .writev(true)
         .max_buf_size(512 * 1024)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);

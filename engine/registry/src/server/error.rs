@@ -36,6 +36,10 @@ pub(crate) enum Code {
     SizeInvalid,
     TagInvalid,
     PaginationInvalid,
+    BlobTooLarge,
+    MirrorAway,
+    Unauthorized,
+    Denied,
     Unsupported,
     UnknownRoute,
     TooManyRequests,
@@ -57,12 +61,15 @@ impl Code {
             Self::NameInvalid => "NAME_INVALID",
             Self::NameUnknown => "NAME_UNKNOWN",
             Self::RangeInvalid => "RANGE_INVALID",
-            Self::SizeInvalid => "SIZE_INVALID",
+            Self::SizeInvalid | Self::BlobTooLarge => "SIZE_INVALID",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::Denied => "DENIED",
             Self::TagInvalid => "TAG_INVALID",
             Self::PaginationInvalid => "PAGINATION_NUMBER_INVALID",
             Self::Unsupported => "UNSUPPORTED",
             Self::UnknownRoute => "NOT_FOUND",
             Self::TooManyRequests => "TOOMANYREQUESTS",
+            Self::MirrorAway => "UNAVAILABLE",
             Self::NoSpace | Self::Internal => "UNKNOWN",
         }
     }
@@ -81,11 +88,14 @@ impl Code {
             | Self::SizeInvalid
             | Self::TagInvalid
             | Self::PaginationInvalid => StatusCode::BAD_REQUEST,
-            Self::ManifestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ManifestTooLarge | Self::BlobTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Denied => StatusCode::FORBIDDEN,
             Self::RangeInvalid => StatusCode::RANGE_NOT_SATISFIABLE,
             Self::Unsupported => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::MirrorAway => StatusCode::BAD_GATEWAY,
             Self::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -99,6 +109,8 @@ impl Refusal {
         let (message, detail) = match code {
             Code::BlobUnknown => ("blob unknown to registry".to_owned(), Some(words.into())),
             Code::ManifestUnknown => ("manifest unknown".to_owned(), Some(words.into())),
+            Code::Unauthorized => ("authentication required".to_owned(), Some(words.into())),
+            Code::Denied => ("requested access to the resource is denied".to_owned(), Some(words.into())),
             Code::NameUnknown => ("repository name not known to registry".to_owned(), Some(words.into())),
             _ => (words.into(), None),
         };
@@ -116,6 +128,14 @@ impl Refusal {
         };
         let source = io::Error::new(source.kind(), format!("cannot {act} {}: {source}", subject.display()));
         Self { code, message: words.to_owned(), detail: None, source: Some(source), headers: Vec::new() }
+    }
+
+    /// What can be no tag is a tag that isn't there, for who wants to read it.
+    pub(crate) fn for_a_reader(self) -> Self {
+        if self.code == Code::TagInvalid {
+            return Self::new(Code::ManifestUnknown, self.message);
+        }
+        self
     }
 
     pub(crate) fn header(mut self, name: http::HeaderName, value: impl Into<String>) -> Self {

@@ -1,15 +1,19 @@
 //! The server: `glassdock registry serve`.
 //!
 //! ```text
-//!   connection ──► routes ──► handlers ──► storage
-//!        │            which end point?        files
+//!   connection ──► routes ──► auth ──► handlers ──► storage
+//!        │         which       may      what          files
+//!        │         end point?  they?     │
+//!        │                               └► mirror ──► another registry
 //!        └─ a task a connection; one that sends nothing for too long is closed
 //! ```
 //!
 //! Reading order: the names and their grammar (`name`), where things lie (`storage`), what
-//! a manifest may be (`manifest`), which paths there are (`routes`), what each does
-//! (`handlers`), how answers and refusals look (`body`, `error`), and how bytes come in and
-//! go out (`connection`). [`plant`] fills a folder before it is served.
+//! a manifest may be (`manifest`), which paths there are (`routes`), who may do what (`auth`),
+//! what each does (`handlers`), how answers and refusals look (`body`, `error`), how bytes come
+//! in and go out (`connection`, `wire`), search and pages for people (`hub`), what is fetched
+//! from elsewhere (`mirror`), and what all of it is told ([`settings`]). [`plant`] fills a folder
+//! before it is served, [`collect`] takes out what nothing needs, also while it is served.
 //!
 //! What real registries do differently: distribution (Docker's) keeps a link file for each
 //! layer and revision too, but reads them through a storage driver with a dozen back ends;
@@ -23,13 +27,25 @@ mod manifest;
 
 mod routes;
 
+mod auth;
+
 mod handlers;
+
+mod hub;
 
 mod body;
 
 mod error;
 
 mod connection;
+
+mod wire;
+
+mod mirror;
+
+mod access_log;
+
+pub mod settings;
 
 mod tls;
 
@@ -45,8 +61,14 @@ use std::time::Duration;
 use glassdock_trace::{Actor, Trace};
 use tokio::net::TcpListener;
 
+use access_log::AccessLog;
+use auth::Auth;
+pub use auth::{Action, Anonymous, AuthConfig, Method, Rule};
+use mirror::Mirror;
+pub use mirror::MirrorConfig;
 pub use planting::plant;
 use storage::Storage;
+pub use storage::collect::{Collected, Collecting};
 
 /// What a server is told before it begins.
 #[derive(Clone, Debug)]
@@ -63,6 +85,24 @@ pub struct Config {
     pub connections: usize,
     /// Certificate chain and private key, both PEM files; without them the server speaks plain http.
     pub tls: Option<TlsFiles>,
+    /// Whether what was answered for outlives a loss of power.
+    pub durable: bool,
+    /// How long requests that run may go on after the server was told to stop.
+    pub grace: Duration,
+    /// The largest blob, in bytes.
+    pub largest_blob: u64,
+    /// The largest manifest, in bytes.
+    pub largest_manifest: usize,
+    /// Where a line is written for each request; `-` is standard output.
+    pub access_log: Option<PathBuf>,
+    /// How often garbage is collected, and how.
+    pub collect_every: Option<Duration>,
+    /// What is garbage.
+    pub collecting: Collecting,
+    /// Who may do what; without it, everybody everything.
+    pub auth: Option<AuthConfig>,
+    /// The registry that this one stands in for.
+    pub mirror: Option<MirrorConfig>,
 }
 
 /// Where a server's certificate lies.
@@ -85,6 +125,15 @@ impl Config {
             idle: Duration::from_secs(60),
             connections: 4096,
             tls: None,
+            durable: true,
+            grace: Duration::from_secs(10),
+            largest_blob: u64::MAX,
+            largest_manifest: manifest::MANIFEST_LIMIT,
+            access_log: None,
+            collect_every: None,
+            collecting: Collecting::default(),
+            auth: None,
+            mirror: None,
         }
     }
 }
@@ -108,6 +157,20 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The users or the key for tokens can't be used.
+    #[error("cannot tell users apart")]
+    Auth(#[source] io::Error),
+    /// The access log can't be written.
+    #[error("cannot write the access log {}", path.display())]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The mirrored registry's address can't be used.
+    #[error(transparent)]
+    Mirror(#[from] crate::client::Error),
     /// The certificate or its key can't be used.
     #[error("cannot use the certificate {} with the key {}: {why}", files.certificate.display(), files.key.display())]
     Tls {
@@ -124,6 +187,13 @@ struct Shared {
     storage: Arc<Storage>,
     trace: Trace,
     idle: Duration,
+    /// Whether clients come by https.
+    secure: bool,
+    largest_blob: u64,
+    largest_manifest: usize,
+    access_log: Option<AccessLog>,
+    auth: Option<Auth>,
+    mirror: Option<Mirror>,
 }
 
 /// A server that has its address and does not answer yet.
@@ -132,6 +202,8 @@ pub struct Server {
     address: SocketAddr,
     tls: Option<tokio_rustls::TlsAcceptor>,
     connections: usize,
+    grace: Duration,
+    collect: Option<(Duration, Collecting)>,
     shared: Arc<Shared>,
 }
 
@@ -141,20 +213,45 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// If the folder, the address or the certificate can't be used.
+    /// If the folder, the address, or one of the files can't be used.
     pub async fn bind(config: Config) -> Result<Self, Error> {
         let tls = config.tls.map(|files| tls::acceptor(&files)).transpose()?;
-        let storage = Storage::open(&config.root)
+        let storage = Storage::open(&config.root, config.durable)
             .map_err(|source| Error::Storage { path: config.root.clone(), source })?;
+        let storage = Arc::new(storage);
+        let trace = config.trace.as_actor(Actor::Registry);
+        let auth = config.auth.map(|auth| Auth::new(auth, &config.root)).transpose().map_err(Error::Auth)?;
+        let access_log = config
+            .access_log
+            .map(|path| AccessLog::open(&path).map_err(|source| Error::AccessLog { path, source }))
+            .transpose()?;
+        let mirror = config
+            .mirror
+            .map(|mirror| Mirror::new(mirror, Arc::clone(&storage), trace.clone()))
+            .transpose()?;
         let failed = |source| Error::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let shared = Shared {
-            storage: Arc::new(storage),
-            trace: config.trace.as_actor(Actor::Registry),
+            storage,
+            trace,
             idle: config.idle,
+            secure: tls.is_some(),
+            largest_blob: config.largest_blob,
+            largest_manifest: config.largest_manifest,
+            access_log,
+            auth,
+            mirror,
         };
-        Ok(Self { listener, address, tls, connections: config.connections.max(1), shared: Arc::new(shared) })
+        Ok(Self {
+            listener,
+            address,
+            tls,
+            connections: config.connections.max(1),
+            grace: config.grace,
+            collect: config.collect_every.map(|every| (every, config.collecting)),
+            shared: Arc::new(shared),
+        })
     }
 
     /// The address that was taken, with its port.
@@ -171,10 +268,45 @@ impl Server {
     }
 
     /// Serves until `shutdown` is ready; then takes no new request, lets those that run
-    /// come to their end (for ten seconds at most), and returns.
+    /// come to their end (for [`Config::grace`] at most), and returns.
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) {
+        let storage = Arc::clone(&self.shared.storage);
+        let collector = self.collect.map(|(every, how)| {
+            let storage = Arc::clone(&storage);
+            tokio::spawn(async move {
+                loop {
+                    tokio::time::sleep(every).await;
+                    let storage = Arc::clone(&storage);
+                    // What could not be collected now is collected the next time.
+                    let _ = tokio::task::spawn_blocking(move || storage.collect(how)).await;
+                }
+            })
+        });
         connection::accept(self, shutdown).await;
+        if let Some(collector) = collector {
+            collector.abort();
+        }
+        // What isn't written out now is read from the journal after the next start.
+        let _ = tokio::task::spawn_blocking(move || storage.settle()).await;
     }
+}
+
+/// Collects garbage in the registry of the folder `root`, also while servers serve it.
+///
+/// # Errors
+///
+/// If the folder can't be read or written, or a manifest in it can't be understood: what that
+/// needs is not known then, and nothing more is removed.
+pub fn collect(root: &std::path::Path, how: Collecting) -> Result<Collected, Error> {
+    let failed = |source| Error::Storage { path: root.to_owned(), source };
+    if !root.join("repositories").is_dir() {
+        return Err(failed(io::Error::new(io::ErrorKind::NotFound, "there is no registry in it")));
+    }
+    let storage = Storage::open(root, true).map_err(failed)?;
+    storage.collect(how).map_err(|refusal| {
+        let reason = refusal.source.as_ref().map_or_else(|| refusal.to_string(), ToString::to_string);
+        failed(io::Error::other(reason))
+    })
 }
 
 /// Binds and serves, in one: see [`Server::bind`] and [`Server::serve`].

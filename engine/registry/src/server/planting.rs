@@ -22,28 +22,37 @@ use glassdock_image::digest::Digest;
 ///
 /// If the folder can't be written, or an image is not whole.
 pub fn plant(root: &Path, images: &[SeedImage]) -> Result<(), Error> {
-    let storage = Storage::open(root).map_err(|source| Error::Storage { path: root.to_owned(), source })?;
+    let failed = |source| Error::Storage { path: root.to_owned(), source };
+    // Many small files: they are written out together at the end.
+    let storage = Storage::open(root, false).map_err(failed)?;
     images.iter().try_for_each(|image| {
-        plant_one(&storage, image).map_err(|refusal| Error::Storage {
-            path: root.to_owned(),
-            source: io::Error::other(format!("cannot plant {}: {refusal}", image.repository)),
+        plant_one(&storage, image).map_err(|refusal| {
+            failed(io::Error::other(format!("cannot plant {}: {refusal}", image.repository)))
         })
-    })
+    })?;
+    storage.settle().map_err(failed)
 }
 
 fn plant_one(storage: &Storage, image: &SeedImage) -> Result<(), Refusal> {
     let name = Name::parse(&image.repository)
         .ok_or_else(|| Refusal::new(Code::NameInvalid, format!("{} is no name", image.repository)))?;
+    let adding = storage.adding()?;
     for blob in &image.blobs {
         let digest = verified(&blob.digest, &blob.bytes)?;
-        storage.store_bytes(&digest, &blob.bytes)?;
-        storage.link_blob(&name, &digest)?;
+        storage.put_blob(&name, &digest, &Bytes::copy_from_slice(&blob.bytes), &adding)?;
     }
     for content in &image.manifests {
         let digest = verified(&content.digest, &content.bytes)?;
         let manifest = Manifest::parse(&content.bytes, Some(&content.media_type))?;
         check_contents(storage, &name, &manifest)?;
-        storage.put_manifest(&name, &digest, &manifest, &Bytes::copy_from_slice(&content.bytes), &[])?;
+        storage.put_manifest(
+            &name,
+            &digest,
+            &manifest,
+            &Bytes::copy_from_slice(&content.bytes),
+            &[],
+            &adding,
+        )?;
     }
     for (tag, digest) in &image.tags {
         if storage.tag(&name, tag)?.is_none() {

@@ -1,8 +1,10 @@
 //! Which paths there are. The ends are those of the distribution specification,
 //! "Endpoints"; a repository's name may have slashes, so paths are read from the right.
 
+use http::request::Parts;
 use percent_encoding::percent_decode_str;
 
+use super::auth::{Action, Need};
 use super::error::{Code, Refusal};
 use super::name::{Name, is_tag};
 use super::storage::manifests::Reference;
@@ -59,6 +61,48 @@ impl Route {
             "manifests" => Ok(Self::Manifest(name(repository)?, reference(last)?)),
             "referrers" => Ok(Self::Referrers(name(repository)?, digest(last)?)),
             _ => Err(nowhere()),
+        }
+    }
+}
+
+impl Route {
+    /// What somebody must be allowed to do who comes this way.
+    pub(super) fn need(&self, parts: &Parts) -> Need {
+        let mut from = None;
+        let (name, action) = match (self, parts.method.as_str()) {
+            (Self::Base, _) => return Need::Login,
+            (Self::Catalog, _) => return Need::Catalog,
+            (Self::Uploads(name), _) => {
+                let query = parts.uri.query().unwrap_or("");
+                let value = query.split('&').find_map(|pair| pair.strip_prefix("from="));
+                let decoded = value.and_then(|value| percent_decode_str(value).decode_utf8().ok());
+                from = decoded.and_then(|decoded| Name::parse(&decoded));
+                (name, Action::Push)
+            }
+            (Self::Upload(name, _), _) => (name, Action::Push),
+            (
+                Self::Manifest(name, _) | Self::Blob(name, _) | Self::Tags(name) | Self::Referrers(name, _),
+                method,
+            ) => {
+                let action = match method {
+                    "GET" | "HEAD" => Action::Pull,
+                    "DELETE" => Action::Delete,
+                    _ => Action::Push,
+                };
+                (name, action)
+            }
+        };
+        Need::Repository { name: name.clone(), action, from }
+    }
+
+    /// The methods that there are, as the header Allow has them.
+    pub(super) fn methods(&self) -> &'static str {
+        match self {
+            Self::Base | Self::Catalog | Self::Tags(_) | Self::Referrers(..) => "GET, HEAD",
+            Self::Blob(..) => "GET, HEAD, DELETE",
+            Self::Manifest(..) => "GET, HEAD, PUT, DELETE",
+            Self::Uploads(_) => "POST",
+            Self::Upload(..) => "GET, HEAD, PATCH, PUT, DELETE",
         }
     }
 }

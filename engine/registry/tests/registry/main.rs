@@ -1,7 +1,12 @@
 //! The registry from outside: over real sockets, with real clients and peers.
 
+mod doorkeeping;
 mod fake;
 mod hostile;
+mod hub;
+mod keeping;
+mod mirroring;
 mod peers;
 mod protocol;
+mod search;
 mod support;

@@ -8,7 +8,7 @@ use crate::support::{Registry, http};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-async fn send(method: Method, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
+pub(crate) async fn send(method: Method, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
     let mut request = http().request(method, url).body(body.to_vec());
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -16,33 +16,33 @@ async fn send(method: Method, url: &str, headers: &[(&str, &str)], body: &[u8]) 
     request.send().await.expect("the server answers")
 }
 
-async fn get(url: &str) -> Response {
+pub(crate) async fn get(url: &str) -> Response {
     send(Method::GET, url, &[], b"").await
 }
 
-async fn code_of(response: Response) -> (u16, String) {
+pub(crate) async fn code_of(response: Response) -> (u16, String) {
     let status = response.status().as_u16();
     let body: Value = json_of(response).await;
     (status, body["errors"][0]["code"].as_str().unwrap_or_default().to_owned())
 }
 
-async fn json_of(response: Response) -> Value {
+pub(crate) async fn json_of(response: Response) -> Value {
     let bytes = response.bytes().await.expect("a whole answer");
     serde_json::from_slice(&bytes).expect("answers and errors are JSON")
 }
 
-fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+pub(crate) fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-async fn push_blob(registry: &Registry, name: &str, bytes: &[u8]) -> Digest {
+pub(crate) async fn push_blob(registry: &Registry, name: &str, bytes: &[u8]) -> Digest {
     let digest = Digest::of(bytes);
     let url = format!("{}/v2/{name}/blobs/uploads/?digest={digest}", registry.url);
     assert_eq!(send(Method::POST, &url, &[], bytes).await.status(), StatusCode::CREATED);
     digest
 }
 
-fn manifest(config: &[u8], layer: &[u8], more: Value) -> Vec<u8> {
+pub(crate) fn manifest(config: &[u8], layer: &[u8], more: Value) -> Vec<u8> {
     let descriptor = |media_type: &str, bytes: &[u8]| json!({"mediaType": media_type, "digest": Digest::of(bytes).to_string(), "size": bytes.len()});
     let mut manifest = json!({
         "schemaVersion": 2, "mediaType": MANIFEST,
@@ -55,7 +55,12 @@ fn manifest(config: &[u8], layer: &[u8], more: Value) -> Vec<u8> {
     manifest.to_string().into_bytes()
 }
 
-async fn push_manifest(registry: &Registry, name: &str, reference: &str, manifest: &[u8]) -> Response {
+pub(crate) async fn push_manifest(
+    registry: &Registry,
+    name: &str,
+    reference: &str,
+    manifest: &[u8],
+) -> Response {
     let url = format!("{}/v2/{name}/manifests/{reference}", registry.url);
     send(Method::PUT, &url, &[("content-type", MANIFEST)], manifest).await
 }
@@ -101,6 +106,8 @@ async fn a_blob_comes_in_by_every_way_and_goes_out_in_parts() {
             assert_eq!(response.status(), StatusCode::PARTIAL_CONTENT);
             assert_eq!(response.bytes().await.expect("the part"), part, "{range}");
         }
+        let backwards = send(Method::GET, &blob, &[("range", "bytes=5-4")], b"").await;
+        assert_eq!(code_of(backwards).await, (416, "RANGE_INVALID".to_owned()));
         let beyond = send(Method::GET, &blob, &[("range", "bytes=800000-")], b"").await;
         assert_eq!(header(&beyond, "content-range"), "bytes */800000");
         let known = send(Method::GET, &blob, &[("if-none-match", &format!("\"{digest}\""))], b"").await;
@@ -271,7 +278,8 @@ async fn what_is_no_request_of_ours_gets_an_error_of_the_specification() {
         (Method::GET, "/v2/Ubuntu/tags/list", (400, "NAME_INVALID")),
         (Method::GET, "/v2/a/..%2f..%2fetc/manifests/1", (400, "NAME_INVALID")),
         (Method::GET, "/v2/a/blobs/sha256:00", (400, "DIGEST_INVALID")),
-        (Method::GET, "/v2/a/manifests/-x", (400, "TAG_INVALID")),
+        (Method::GET, "/v2/a/manifests/-x", (404, "MANIFEST_UNKNOWN")),
+        (Method::PUT, "/v2/a/manifests/-x", (400, "TAG_INVALID")),
         (Method::GET, "/v2/a/manifests/x", (404, "NAME_UNKNOWN")),
         (Method::PATCH, "/v2/a/blobs/uploads/0123", (404, "BLOB_UPLOAD_UNKNOWN")),
         (Method::PUT, "/v2/a/tags/list", (405, "UNSUPPORTED")),

@@ -28,6 +28,8 @@ impl Registry {
     pub(crate) async fn at(root: TempDir, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(root.path());
         config.idle = Duration::from_secs(5);
+        // Waiting for the disk is for the tests that are about it.
+        config.durable = false;
         change(&mut config);
         let server = Server::bind(config).await.expect("the server begins");
         let url = server.url();

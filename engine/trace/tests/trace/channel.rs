@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::thread;
 
-use glassdock_trace::channel::Message;
+use glassdock_trace::channel::{Message, Received};
 use glassdock_trace::gate::Hold;
 use glassdock_trace::tracer::Origin;
 use glassdock_trace::{Aborted, Actor, Body, Channel, ChannelSink, OpId, Sink, Trace};
@@ -62,7 +62,7 @@ fn what_a_full_channel_loses_is_counted_and_told() {
     }
     let mut buffer = vec![0; glassdock_trace::channel::MESSAGE_LIMIT];
     let mut received = 0;
-    while let Ok(Some(Message::Event(_))) = daemon.try_receive(&mut buffer) {
+    while let Ok(Some(Received::Event(_))) = daemon.try_receive(&mut buffer) {
         received += 1;
     }
     assert!((1..1000).contains(&received));

@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 
+use glassdock_trace::channel::Received;
 use glassdock_trace::gate::Hold;
 use glassdock_trace::tracer::Origin;
-use glassdock_trace::{Actor, Event, Header, OpId, Recorder, Sink, Trace};
+use glassdock_trace::{Actor, Channel, ChannelSink, Event, Header, OpId, Recorder, Sink, Trace};
 
 use crate::support::signal;
 
@@ -31,6 +32,33 @@ fn a_file_has_a_header_and_an_event_a_line_numbered_without_gaps() {
     let events: Vec<Event> = lines.map(|line| serde_json::from_str(line).expect("an event")).collect();
     assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert_eq!(recorder.list().expect("a list"), [op]);
+}
+
+#[test]
+fn lines_of_another_process_are_numbered_among_the_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let recorder = Recorder::new(folder.path(), "0.1.0", BTreeMap::new()).expect("a recorder");
+    let op = OpId::new();
+    let recording = recorder.open(&op);
+    let (near, far) = Channel::pair().expect("socketpair");
+    let shim = trace(Arc::new(ChannelSink(Arc::new(far))), &op);
+    let own = trace(recording.clone(), &op);
+    own.point(signal(1));
+    shim.point(signal(2));
+    shim.point(signal(3));
+    let mut buffer = vec![0; glassdock_trace::channel::MESSAGE_LIMIT];
+    let mut lines = String::new();
+    while let Ok(Some(Received::Event(text))) = near.try_receive(&mut buffer) {
+        lines = lines + text + "\n";
+    }
+    recording.record_lines(&(lines + "7\n"));
+    own.point(signal(4));
+    let text = fs::read_to_string(recorder.path(&op)).expect("the file is there");
+    let events: Vec<Event> =
+        text.lines().skip(1).map(|line| serde_json::from_str(line).expect("an event")).collect();
+    let told: Vec<_> = events.into_iter().map(|event| (event.seq, event.body)).collect();
+    assert_eq!(told, [(1, signal(1)), (2, signal(2)), (3, signal(3)), (4, signal(4))]);
+    assert_eq!(recording.dropped(), 1, "what is no event is counted");
 }
 
 #[test]

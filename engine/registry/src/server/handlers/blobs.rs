@@ -1,19 +1,45 @@
 //! Blobs: read whole or in part, and taken out of a repository (end-2, end-10).
 
+use std::sync::Arc;
+
 use http::header;
 use http::request::Parts;
 use http::{Method, StatusCode};
 
-use super::{Answer, CONTENT_DIGEST, empty, is_known, set, text};
+use super::{Answer, CONTENT_DIGEST, blocking, empty, is_known, set, text};
 use crate::server::body::{Body, FilePart};
 use crate::server::error::{Code, Refusal};
+use crate::server::mirror::Mirror;
 use crate::server::name::Name;
 use crate::server::storage::Storage;
 use glassdock_image::digest::Digest;
 
 /// GET and HEAD of a blob, with one range (RFC 9110, 14.2) and conditions.
-pub(super) fn read(storage: &Storage, parts: &Parts, name: &Name, digest: &Digest) -> Answer {
-    let (file, size) = storage.open_blob(name, digest)?;
+/// What isn't here comes from the mirrored registry, if there is one; whether everybody may see
+/// everything is told along with that.
+pub(super) async fn read(
+    storage: &Arc<Storage>,
+    mirror: Option<(&Mirror, bool)>,
+    parts: &Parts,
+    name: &Name,
+    digest: &Digest,
+) -> Answer {
+    let mut opened = storage.open_blob(name, digest);
+    if let (Err(refusal), Some((mirror, open))) = (&opened, mirror)
+        && refusal.code == Code::BlobUnknown
+    {
+        if !open || storage.stored_size(digest)?.is_none() {
+            return fetched(mirror, parts, name, digest).await;
+        }
+        // Another repository has it already: one download is enough.
+        let (storage, name, digest) = (Arc::clone(storage), name.clone(), digest.clone());
+        opened = blocking(move || {
+            storage.link_blob(&name, &digest, &storage.adding()?)?;
+            storage.open_blob(&name, &digest)
+        })
+        .await;
+    }
+    let (file, size) = opened?;
     let etag = format!("\"{digest}\"");
     let range = range_of(parts, size, &etag)?;
     let mut response = if is_known(parts, &etag) {
@@ -21,6 +47,7 @@ pub(super) fn read(storage: &Storage, parts: &Parts, name: &Name, digest: &Diges
     } else {
         let (offset, length) = range.unwrap_or((0, size));
         let body = if parts.method == Method::HEAD {
+            storage.blob_is_wanted(name, digest);
             Body::Empty
         } else {
             FilePart::body(file, offset, length)
@@ -44,10 +71,33 @@ pub(super) fn read(storage: &Storage, parts: &Parts, name: &Name, digest: &Diges
     Ok(response)
 }
 
+/// A blob of the mirrored registry, as it comes. There are no ranges while it does.
+async fn fetched(mirror: &Mirror, parts: &Parts, name: &Name, digest: &Digest) -> Answer {
+    let unknown = || Refusal::new(Code::BlobUnknown, format!("repository {name} has no blob {digest}"));
+    let mut response = empty(StatusCode::OK);
+    let size = if parts.method == Method::HEAD {
+        mirror.blob_size(name, digest).await?.ok_or_else(unknown)?
+    } else {
+        let growing = mirror.blob(name, digest).await?.ok_or_else(unknown)?;
+        let size = growing.size;
+        *response.body_mut() = Body::Growing(growing);
+        size
+    };
+    set(&mut response, header::CONTENT_LENGTH, &size.to_string());
+    set(&mut response, header::CONTENT_TYPE, "application/octet-stream");
+    set(&mut response, header::ETAG, &format!("\"{digest}\""));
+    set(&mut response, CONTENT_DIGEST, &digest.to_string());
+    Ok(response)
+}
+
 /// DELETE of a blob.
-pub(super) fn delete(storage: &Storage, name: &Name, digest: &Digest) -> Answer {
-    storage.unlink_blob(name, digest)?;
-    Ok(empty(StatusCode::ACCEPTED))
+pub(super) async fn delete(storage: &Arc<Storage>, name: Name, digest: Digest) -> Answer {
+    let storage = Arc::clone(storage);
+    blocking(move || {
+        storage.unlink_blob(&name, &digest)?;
+        Ok(empty(StatusCode::ACCEPTED))
+    })
+    .await
 }
 
 /// The part that is asked for: offset and length. `None` for all of it, which is also the
@@ -61,7 +111,8 @@ fn range_of(parts: &Parts, size: u64, etag: &str) -> Result<Option<(u64, u64)>, 
     };
     let Some((first, last)) = range.split_once('-') else { return Ok(None) };
     let bounds = match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
-        (Ok(first), Ok(last)) if first <= last => (first, last.saturating_add(1).min(size)),
+        // What ends before it begins can't be met either.
+        (Ok(first), Ok(last)) => (first, last.saturating_add(1).min(size)),
         (Ok(first), Err(_)) if last.trim().is_empty() => (first, size),
         (Err(_), Ok(count)) if first.trim().is_empty() => (size.saturating_sub(count), size),
         _ => return Ok(None),

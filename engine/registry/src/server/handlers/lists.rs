@@ -13,16 +13,37 @@ use super::{Answer, blocking, json as json_answer, parameter, query, set};
 use crate::server::body::Body;
 use crate::server::error::{Code, Refusal};
 use crate::server::manifest;
-use crate::server::name::Name;
+use crate::server::mirror::Mirror;
+use crate::server::name::{Name, is_tag};
 use crate::server::storage::Storage;
 use glassdock_image::digest::Digest;
 
 /// GET of a repository's tags.
-pub(super) async fn tags(storage: &Arc<Storage>, parts: &Parts, name: Name) -> Answer {
+pub(super) async fn tags(
+    storage: &Arc<Storage>,
+    mirror: Option<&Mirror>,
+    parts: &Parts,
+    name: Name,
+) -> Answer {
     let page = Page::of(parts)?;
+    let elsewhere = match mirror {
+        Some(mirror) => mirror.tags(&name).await,
+        None => None,
+    };
     let storage = Arc::clone(storage);
     blocking(move || {
-        let (tags, next) = page.cut(storage.tags(&name)?);
+        let tags = match (storage.tags(&name), elsewhere) {
+            (Ok(here), None) => here,
+            (here, Some(mut tags)) => {
+                tags.retain(|tag| is_tag(tag));
+                tags.extend(here.iter().flat_map(|here| here.iter().cloned()));
+                tags.sort_unstable();
+                tags.dedup();
+                Arc::new(tags)
+            }
+            (Err(refusal), None) => return Err(refusal),
+        };
+        let (tags, next) = page.cut(&tags);
         let mut response = listed(&json!({"name": name.as_str(), "tags": tags}));
         page.link(&mut response, &format!("/v2/{name}/tags/list"), next);
         Ok(response)
@@ -35,8 +56,8 @@ pub(super) async fn catalog(storage: &Arc<Storage>, parts: &Parts) -> Answer {
     let page = Page::of(parts)?;
     let storage = Arc::clone(storage);
     blocking(move || {
-        let names = storage.repositories()?.iter().map(|name| name.as_str().to_owned()).collect();
-        let (repositories, next) = page.cut(names);
+        let names: Vec<_> = storage.repositories()?.iter().map(|name| name.as_str().to_owned()).collect();
+        let (repositories, next) = page.cut(&names);
         let mut response = listed(&json!({"repositories": repositories}));
         page.link(&mut response, "/v2/_catalog", next);
         Ok(response)
@@ -86,20 +107,16 @@ impl Page {
     }
 
     /// The entries after `last`, at most `n` of them; and the last one, if there are more.
-    fn cut(&self, mut entries: Vec<String>) -> (Vec<String>, Option<String>) {
-        if let Some(last) = &self.last {
-            let begin = entries.partition_point(|entry| entry <= last);
-            entries.drain(..begin);
-        }
-        let more = self.count.is_some_and(|count| entries.len() > count);
-        entries.truncate(self.count.unwrap_or(usize::MAX));
-        let next = entries.last().filter(|_| more).cloned();
-        (entries, next)
+    fn cut<'a>(&self, entries: &'a [String]) -> (&'a [String], Option<&'a str>) {
+        let begin = self.last.as_ref().map_or(0, |last| entries.partition_point(|entry| entry <= last));
+        let rest = &entries[begin..];
+        let page = &rest[..self.count.unwrap_or(usize::MAX).min(rest.len())];
+        (page, page.last().filter(|_| page.len() < rest.len()).map(String::as_str))
     }
 
-    fn link(&self, response: &mut Response<Body>, path: &str, next: Option<String>) {
+    fn link(&self, response: &mut Response<Body>, path: &str, next: Option<&str>) {
         if let (Some(count), Some(next)) = (self.count, next) {
-            let last = utf8_percent_encode(&next, NON_ALPHANUMERIC);
+            let last = utf8_percent_encode(next, NON_ALPHANUMERIC);
             set(response, header::LINK, &format!("<{path}?n={count}&last={last}>; rel=\"next\""));
         }
     }

@@ -9,7 +9,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode};
 use super::{Answer, CONTENT_DIGEST, blocking, empty, is_known, query, set, text};
 use crate::server::body::{Body, Received};
 use crate::server::error::{Code, Refusal};
-use crate::server::manifest::{MANIFEST_LIMIT, Manifest};
+use crate::server::manifest::Manifest;
 use crate::server::name::Name;
 use crate::server::routes;
 use crate::server::storage::Storage;
@@ -46,8 +46,8 @@ pub(super) async fn put(
     storage: &Arc<Storage>,
     parts: &Parts,
     body: Received,
-    name: Name,
-    reference: Reference,
+    limit: usize,
+    (name, reference): (Name, Reference),
 ) -> Answer {
     let mut tags = Vec::new();
     for (_, value) in query(parts).into_iter().filter(|(key, _)| key == "tag") {
@@ -60,7 +60,7 @@ pub(super) async fn put(
         ));
     }
     let content_type = text(parts, header::CONTENT_TYPE).map(str::to_owned);
-    let bytes = body.all(MANIFEST_LIMIT).await?;
+    let bytes = body.all(limit).await?;
     let by_digest = matches!(reference, Reference::Digest(_));
     let digest = match reference {
         Reference::Tag(tag) => {
@@ -79,8 +79,11 @@ pub(super) async fn put(
     let storage = Arc::clone(storage);
     blocking(move || {
         let manifest = Manifest::parse(&bytes, content_type.as_deref())?;
+        let adding = storage.adding()?;
         check_contents(&storage, &name, &manifest)?;
-        storage.put_manifest(&name, &digest, &manifest, &bytes, &tags)?;
+        storage.put_manifest(&name, &digest, &manifest, &bytes, &tags, &adding)?;
+        drop(adding);
+        tags.iter().for_each(|tag| storage.is_ours(&name, tag));
         let mut response = empty(StatusCode::CREATED);
         set(&mut response, header::LOCATION, &format!("/v2/{name}/manifests/{digest}"));
         set(&mut response, CONTENT_DIGEST, &digest.to_string());

@@ -3,6 +3,7 @@
 mod blobs;
 mod lists;
 mod manifests;
+mod tokens;
 mod uploads;
 
 use std::net::SocketAddr;
@@ -14,8 +15,11 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::Shared;
+use super::access_log::AccessLog;
+use super::auth::{Need, Reach};
 use super::body::{Body, Received};
 use super::error::{Code, Refusal};
+use super::hub;
 use super::routes::Route;
 
 /// The digest of what is sent, or was taken in.
@@ -25,7 +29,7 @@ pub(super) use manifests::check_contents;
 
 type Answer = Result<Response<Body>, Refusal>;
 
-/// Answers one request, and tells the trace.
+/// Answers one request, and tells the trace and the access log.
 pub(super) async fn answer(shared: &Shared, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
     let method = request.method().clone();
     let tell = shared.trace.is_on().then(|| {
@@ -33,7 +37,12 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>, peer: So
             request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         (request.uri().path().to_owned(), received)
     });
-    let mut response = match route(shared, request).await {
+    let log = shared
+        .access_log
+        .as_ref()
+        .map(|log| (log, AccessLog::asked(&method, request.uri(), request.version(), request.headers())));
+    let mut user = None;
+    let mut response = match route(shared, request, &mut user).await {
         Ok(response) => response,
         Err(refusal) => refuse(&refusal),
     };
@@ -42,12 +51,16 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>, peer: So
         HeaderName::from_static("docker-distribution-api-version"),
         HeaderValue::from_static("registry/2.0"),
     );
+    let (status, sent) = (response.status().as_u16(), response.body().len());
+    if let Some((log, asked)) = log {
+        log.answered(peer, user.as_deref(), &asked, status, sent);
+    }
     if let Some((path, received)) = tell {
         shared.trace.point(Event::RegistryServe {
             method: method.to_string(),
             path,
-            status: Some(response.status().as_u16()),
-            sent: Some(response.body().len()),
+            status: Some(status),
+            sent: Some(sent),
             received,
             client: Some(peer.to_string()),
         });
@@ -55,30 +68,75 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>, peer: So
     response
 }
 
-async fn route(shared: &Shared, request: Request<Incoming>) -> Answer {
+async fn route(shared: &Shared, request: Request<Incoming>, user: &mut Option<String>) -> Answer {
     let (parts, incoming) = request.into_parts();
+    let html = text(&parts, header::ACCEPT).is_some_and(|types| types.contains("text/html"));
+    if let Some(route) = hub::Route::parse(parts.uri.path(), html) {
+        // The pages tell the names of all repositories, as the catalogue does.
+        if let Some(auth) = &shared.auth {
+            let reach = auth.admit(&parts, &Need::Catalog, &origin(shared, &parts)).await?;
+            *user = reach.user().map(str::to_owned);
+        }
+        return hub::answer(&shared.storage, &parts, route).await;
+    }
     let body = Received::new(incoming, shared.idle);
-    let storage = &shared.storage;
+    let (storage, mirror) = (&shared.storage, shared.mirror.as_ref());
     let get = parts.method == Method::GET || parts.method == Method::HEAD;
-    match (Route::parse(parts.uri.path())?, parts.method.as_str()) {
+    let reads = get || parts.method == Method::DELETE;
+    if parts.uri.path() == "/token" {
+        return tokens::give(shared, &parts, body).await;
+    }
+    let route = Route::parse(parts.uri.path())
+        .map_err(|refusal| if reads { refusal.for_a_reader() } else { refusal })?;
+    let reach = match &shared.auth {
+        None => Reach::Anything,
+        Some(auth) => auth.admit(&parts, &route.need(&parts), &origin(shared, &parts)).await?,
+    };
+    *user = reach.user().map(str::to_owned);
+    let allowed = route.methods();
+    match (route, parts.method.as_str()) {
         (Route::Base, _) if get => Ok(json(StatusCode::OK, "application/json", Bytes::from_static(b"{}"))),
         (Route::Catalog, _) if get => lists::catalog(storage, &parts).await,
-        (Route::Tags(name), _) if get => lists::tags(storage, &parts, name).await,
+        (Route::Tags(name), _) if get => lists::tags(storage, mirror, &parts, name).await,
         (Route::Referrers(name, subject), _) if get => lists::referrers(storage, &parts, name, subject).await,
-        (Route::Blob(name, digest), _) if get => blobs::read(storage, &parts, &name, &digest),
-        (Route::Blob(name, digest), "DELETE") => blobs::delete(storage, &name, &digest),
-        (Route::Manifest(name, reference), _) if get => manifests::read(storage, &parts, &name, &reference),
+        (Route::Blob(name, digest), _) if get => {
+            let open = matches!(reach, Reach::Anything);
+            blobs::read(storage, mirror.map(|mirror| (mirror, open)), &parts, &name, &digest).await
+        }
+        (Route::Blob(name, digest), "DELETE") => blobs::delete(storage, name, digest).await,
+        (Route::Manifest(name, reference), _) if get => {
+            if let Some(mirror) = mirror {
+                mirror.bring_manifest(&name, &reference).await?;
+            }
+            manifests::read(storage, &parts, &name, &reference)
+        }
         (Route::Manifest(name, reference), "PUT") => {
-            manifests::put(storage, &parts, body, name, reference).await
+            manifests::put(storage, &parts, body, shared.largest_manifest, (name, reference)).await
         }
         (Route::Manifest(name, reference), "DELETE") => manifests::delete(storage, name, reference).await,
-        (Route::Uploads(name), "POST") => uploads::begin(storage, &parts, body, name).await,
+        (Route::Uploads(name), "POST") => {
+            uploads::begin(storage, &reach, &parts, (body, shared.largest_blob), name).await
+        }
         (Route::Upload(name, id), "GET" | "HEAD") => uploads::state(storage, &name, &id),
-        (Route::Upload(name, id), "PATCH") => uploads::append(storage, &parts, body, name, id).await,
-        (Route::Upload(name, id), "PUT") => uploads::finish(storage, &parts, body, name, id).await,
+        (Route::Upload(name, id), "PATCH") => {
+            uploads::append(storage, &parts, (body, shared.largest_blob), name, id).await
+        }
+        (Route::Upload(name, id), "PUT") => {
+            uploads::finish(storage, &parts, (body, shared.largest_blob), name, id).await
+        }
         (Route::Upload(name, id), "DELETE") => uploads::cancel(storage, &name, &id),
-        _ => Err(Refusal::new(Code::Unsupported, format!("{} is not possible here", parts.method))),
+        _ => Err(Refusal::new(Code::Unsupported, format!("{} is not possible here", parts.method))
+            .header(header::ALLOW, allowed)),
     }
+}
+
+/// How the client addresses this server.
+fn origin(shared: &Shared, parts: &http::request::Parts) -> String {
+    let scheme = if shared.secure { "https" } else { "http" };
+    let host = text(parts, header::HOST).unwrap_or("localhost");
+    // It is quoted in a header.
+    let host: String = host.chars().filter(|c| c.is_ascii_alphanumeric() || ".-:[]_".contains(*c)).collect();
+    format!("{scheme}://{host}")
 }
 
 fn refuse(refusal: &Refusal) -> Response<Body> {
@@ -115,23 +173,24 @@ fn text(parts: &http::request::Parts, name: HeaderName) -> Option<&str> {
 }
 
 /// Whether the client has this content already, by its entity tag; see RFC 9110, 13.1.2.
-fn is_known(parts: &http::request::Parts, etag: &str) -> bool {
+pub(super) fn is_known(parts: &http::request::Parts, etag: &str) -> bool {
     text(parts, header::IF_NONE_MATCH).is_some_and(|list| {
         list.split(',').map(|tag| tag.trim().trim_start_matches("W/")).any(|tag| tag == etag || tag == "*")
     })
 }
 
 /// The parameters of a query, decoded.
-fn query(parts: &http::request::Parts) -> Vec<(String, String)> {
+pub(super) fn query(parts: &http::request::Parts) -> Vec<(String, String)> {
+    form(parts.uri.query().unwrap_or(""))
+}
+
+/// The pairs of a query or a form, decoded.
+fn form(text: &str) -> Vec<(String, String)> {
     let decode = |text: &str| {
         let spaced = text.replace('+', " ");
         percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
     };
-    parts
-        .uri
-        .query()
-        .unwrap_or("")
-        .split('&')
+    text.split('&')
         .filter(|pair| !pair.is_empty())
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -146,7 +205,7 @@ fn parameter(query: &[(String, String)], name: &str) -> Option<String> {
 }
 
 /// Runs something that takes its time on a thread for that.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     job: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(job)

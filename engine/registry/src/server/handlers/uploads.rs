@@ -7,6 +7,7 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 
 use super::{Answer, CONTENT_DIGEST, blocking, empty, parameter, query, set, text};
+use crate::server::auth::Reach;
 use crate::server::body::{Body, Received};
 use crate::server::error::{Code, Refusal};
 use crate::server::name::Name;
@@ -17,12 +18,18 @@ use glassdock_image::digest::{Algorithm, Digest};
 
 /// POST: an upload begins; or a blob comes whole (`?digest=`); or it is taken over from
 /// another repository (`?mount=DIGEST&from=NAME`), and when it isn't there an upload begins.
-pub(super) async fn begin(storage: &Arc<Storage>, parts: &Parts, body: Received, name: Name) -> Answer {
+pub(super) async fn begin(
+    storage: &Arc<Storage>,
+    reach: &Reach,
+    parts: &Parts,
+    (body, limit): (Received, u64),
+    name: Name,
+) -> Answer {
     let query = query(parts);
     if let Some(mount) = parameter(&query, "mount") {
         let digest = routes::digest(&mount)?;
-        if is_mountable(storage, &digest, parameter(&query, "from").as_deref())? {
-            storage.link_blob(&name, &digest)?;
+        let from = parameter(&query, "from");
+        if reach.may_mount(from.as_deref()) && mount_blob(storage, &name, &digest, from).await? {
             return Ok(created(&name, &digest));
         }
     }
@@ -41,7 +48,7 @@ pub(super) async fn begin(storage: &Arc<Storage>, parts: &Parts, body: Received,
     let upload = storage.begin_upload(&name, digest.algorithm())?;
     let id = upload.id.clone();
     let promised = digest.clone();
-    let result = match body.append_to(upload).await {
+    let result = match body.append_to(upload, limit).await {
         Ok(upload) => blocking(move || upload.finish(&promised)).await,
         Err(refusal) => Err(refusal),
     };
@@ -55,14 +62,28 @@ pub(super) async fn begin(storage: &Arc<Storage>, parts: &Parts, body: Received,
     Ok(created(&name, &digest))
 }
 
-/// Whether a blob may be taken over: from the repository that is named, or, where none is
+/// Takes a blob over, if it is there: from the repository that is named, or, where none is
 /// named, from any that has it.
-fn is_mountable(storage: &Storage, digest: &Digest, from: Option<&str>) -> Result<bool, Refusal> {
-    match from {
-        None => Ok(storage.stored_size(digest)?.is_some()),
-        // A source that can't exist is as one that doesn't: the client uploads.
-        Some(from) => Ok(Name::parse(from).is_some_and(|from| storage.blob_size(&from, digest).is_ok())),
-    }
+async fn mount_blob(
+    storage: &Arc<Storage>,
+    name: &Name,
+    digest: &Digest,
+    from: Option<String>,
+) -> Result<bool, Refusal> {
+    let (storage, name, digest) = (Arc::clone(storage), name.clone(), digest.clone());
+    blocking(move || {
+        let adding = storage.adding()?;
+        let there = match from {
+            None => storage.stored_size(&digest)?.is_some(),
+            // A source that can't exist is as one that doesn't: the client uploads.
+            Some(from) => Name::parse(&from).is_some_and(|from| storage.blob_size(&from, &digest).is_ok()),
+        };
+        if there {
+            storage.link_blob(&name, &digest, &adding)?;
+        }
+        Ok(there)
+    })
+    .await
 }
 
 /// GET: how far the upload is.
@@ -75,13 +96,13 @@ pub(super) fn state(storage: &Arc<Storage>, name: &Name, id: &str) -> Answer {
 pub(super) async fn append(
     storage: &Arc<Storage>,
     parts: &Parts,
-    body: Received,
+    (body, limit): (Received, u64),
     name: Name,
     id: String,
 ) -> Answer {
     let upload = storage.hold_upload(&name, &id)?;
     check_place(parts, &name, &upload)?;
-    let upload = body.append_to(upload).await?;
+    let upload = body.append_to(upload, limit).await?;
     Ok(accepted(&name, &upload, StatusCode::ACCEPTED))
 }
 
@@ -89,7 +110,7 @@ pub(super) async fn append(
 pub(super) async fn finish(
     storage: &Arc<Storage>,
     parts: &Parts,
-    body: Received,
+    (body, limit): (Received, u64),
     name: Name,
     id: String,
 ) -> Answer {
@@ -104,7 +125,7 @@ pub(super) async fn finish(
         Ok(upload)
     })
     .await?;
-    let upload = body.append_to(upload).await?;
+    let upload = body.append_to(upload, limit).await?;
     blocking(move || upload.finish(&promised)).await?;
     Ok(created(&name, &digest))
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Storage, digest_of, file_name};
+use super::{Adding, Storage, digest_of, file_name};
 use crate::server::error::{Code, Refusal};
 use crate::server::manifest::Manifest;
 use crate::server::name::Name;
@@ -30,7 +30,7 @@ pub(crate) enum Reference {
 }
 
 impl Storage {
-    fn manifest_link(&self, name: &Name, digest: &Digest) -> PathBuf {
+    pub(super) fn manifest_link(&self, name: &Name, digest: &Digest) -> PathBuf {
         self.repository(name).join("_manifests").join(file_name(digest))
     }
 
@@ -93,52 +93,58 @@ impl Storage {
         manifest: &Manifest,
         bytes: &Bytes,
         tags: &[String],
+        adding: &Adding,
     ) -> Result<(), Refusal> {
-        self.store_bytes(digest, bytes)?;
+        let mut acts = Vec::with_capacity(3 + tags.len());
+        let blob = self.blob_path(digest);
+        if blob.exists() {
+            self.refresh(&blob, adding);
+        } else {
+            acts.push(self.write(&blob, bytes.clone()));
+        }
         if let Some(subject) = &manifest.subject {
             let descriptor = manifest.descriptor(digest, bytes.len());
             let path = self.referrers_path(name, subject).join(file_name(digest));
-            self.write_small(&path, descriptor.to_string().as_bytes())?;
+            acts.push(self.write(&path, descriptor.to_string()));
         }
-        let link = self.manifest_link(name, digest);
-        self.write_small(&link, manifest.media_type.as_bytes())?;
+        acts.push(self.write(&self.manifest_link(name, digest), manifest.media_type.clone()));
         for tag in tags {
-            self.put_tag(name, tag, digest)?;
+            acts.push(self.write(&self.tag_path(name, tag), digest.to_string()));
         }
+        self.commit(&acts)?;
         self.cache.put(digest, bytes);
         Ok(())
     }
 
     /// Puts a tag on a manifest, or moves it there.
     pub(crate) fn put_tag(&self, name: &Name, tag: &str, digest: &Digest) -> Result<(), Refusal> {
-        self.write_small(&self.tag_path(name, tag), digest.to_string().as_bytes())
+        self.commit(&[self.write(&self.tag_path(name, tag), digest.to_string())])
     }
 
     /// Takes a tag off; the manifest stays.
     pub(crate) fn delete_tag(&self, name: &Name, tag: &str) -> Result<(), Refusal> {
         let path = self.tag_path(name, tag);
-        fs::remove_file(&path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-                Refusal::new(Code::ManifestUnknown, format!("repository {name} has no tag {tag}"))
-            }
-            _ => Refusal::disk("remove", &path, source),
-        })
+        if !path.exists() {
+            let words = format!("repository {name} has no tag {tag}");
+            return Err(Refusal::new(Code::ManifestUnknown, words));
+        }
+        self.commit(&[self.remove(&path)])
     }
 
     /// Takes a manifest out of a repository, with its tags and its entry as a referrer.
     pub(crate) fn delete_manifest(&self, name: &Name, digest: &Digest) -> Result<(), Refusal> {
         let stored = self.manifest(name, &Reference::Digest(digest.clone()))?;
-        for tag in self.tags(name)? {
-            if self.tag(name, &tag)?.as_ref() == Some(digest) {
-                self.delete_tag(name, &tag)?;
+        let mut acts = Vec::new();
+        for tag in self.tags(name)?.iter() {
+            if self.tag(name, tag)?.as_ref() == Some(digest) {
+                acts.push(self.remove(&self.tag_path(name, tag)));
             }
         }
         if let Ok(Manifest { subject: Some(subject), .. }) = Manifest::parse(&stored.bytes, None) {
-            // Its absence is what is wanted.
-            let _ = fs::remove_file(self.referrers_path(name, &subject).join(file_name(digest)));
+            acts.push(self.remove(&self.referrers_path(name, &subject).join(file_name(digest))));
         }
-        let path = self.manifest_link(name, digest);
-        fs::remove_file(&path).map_err(|source| Refusal::disk("remove", &path, source))
+        acts.push(self.remove(&self.manifest_link(name, digest)));
+        self.commit(&acts)
     }
 
     /// The descriptors of the manifests that have `subject` as their subject, by digest.
@@ -159,7 +165,7 @@ impl Storage {
 }
 
 /// A small file's text; `None` where there is no such file.
-fn read_small(path: PathBuf) -> Result<Option<String>, Refusal> {
+pub(super) fn read_small(path: PathBuf) -> Result<Option<String>, Refusal> {
     match fs::read_to_string(&path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {

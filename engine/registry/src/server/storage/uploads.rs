@@ -15,8 +15,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use super::{Storage, make_parent, random_name};
+use super::{SMALL, Storage, make_parent, random_name};
 use crate::server::error::{Code, Refusal};
 use crate::server::name::Name;
 use glassdock_image::digest::{Algorithm, Digest, Hasher};
@@ -49,6 +50,25 @@ pub(crate) struct Upload {
 }
 
 impl Storage {
+    /// Forgets uploads that nobody went on with for `age`; tells how many.
+    pub(crate) fn expire_uploads(&self, age: Duration) -> Result<u64, Refusal> {
+        let mut count = 0;
+        for name in self.repositories_with("_uploads")? {
+            let folder = self.repository(&name).join("_uploads");
+            for id in super::listing::file_names(&folder)? {
+                let path = folder.join(&id);
+                let idle =
+                    fs::metadata(&path).and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
+                let held = matches!(self.uploads.lock().get(&id), Some(None));
+                if !held && matches!(idle, Ok(Ok(idle)) if idle >= age) && fs::remove_file(&path).is_ok() {
+                    self.uploads.lock().remove(&id);
+                    count += 1;
+                }
+            }
+        }
+        Ok(count)
+    }
+
     fn upload_path(&self, name: &Name, id: &str) -> PathBuf {
         self.repository(name).join("_uploads").join(id)
     }
@@ -176,9 +196,20 @@ impl Upload {
             let words = format!("the content's digest is {computed}, not {digest} as promised");
             return Err(Refusal::new(Code::DigestInvalid, words));
         }
-        self.storage.adopt_blob(&self.file, &self.path, digest)?;
+        let storage = Arc::clone(&self.storage);
+        let adding = storage.adding()?;
+        if self.size <= SMALL {
+            let mut bytes = Vec::new();
+            let read = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.read_to_end(&mut bytes));
+            read.map_err(|source| Refusal::disk("read", &self.path, source))?;
+            storage.put_blob(&self.name, digest, &bytes.into(), &adding)?;
+            let _ = fs::remove_file(&self.path);
+            self.gone = true;
+            return Ok(());
+        }
+        storage.adopt_blob(&self.file, &self.path, digest, &adding)?;
         self.gone = true;
-        self.storage.link_blob(&self.name, digest)
+        storage.link_blob(&self.name, digest, &adding)
     }
 
     /// Forgets the upload.

@@ -1,0 +1,281 @@
+//! A flight: one download of a blob, and all who wait for it.
+//!
+//! ```text
+//!   upstream ──► file ──► verified ──► blob of every repository that asked
+//!                  └──► who is aboard reads behind the writer, and its last byte
+//!                       only when the digest was right
+//! ```
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use glassdock_image::digest::{Digest, Hasher};
+use glassdock_trace::Trace;
+use hyper::body::Frame;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::client::upstream::Upstream;
+use crate::server::error::{Code, Refusal};
+use crate::server::name::Name;
+use crate::server::storage::Storage;
+
+/// So often a download that broke off is gone on with, without a byte in between.
+const TRIES: u32 = 5;
+/// The pause after the first break; it doubles with each further one.
+const PAUSE: Duration = Duration::from_millis(200);
+/// A reader takes at most so much at a time.
+const PIECE: u64 = 512 * 1024;
+
+/// One download.
+#[derive(Debug)]
+pub(super) struct Flight {
+    storage: Arc<Storage>,
+    digest: Digest,
+    file: Arc<File>,
+    path: PathBuf,
+    wanted: Mutex<HashSet<Name>>,
+    state: watch::Sender<State>,
+}
+
+/// How far it is.
+#[derive(Clone, Debug)]
+enum State {
+    /// Nothing is known yet.
+    Asking,
+    /// So many bytes of so many are here.
+    Coming { here: u64, size: u64 },
+    /// All of it, verified.
+    Landed { size: u64 },
+    /// There is no such blob.
+    Nowhere,
+    /// It will not come.
+    Lost(Arc<str>),
+}
+
+impl Flight {
+    pub(super) fn new(storage: &Arc<Storage>, digest: &Digest) -> Result<Self, Refusal> {
+        let (path, file) = storage.temporary()?;
+        Ok(Self {
+            storage: Arc::clone(storage),
+            digest: digest.clone(),
+            file: Arc::new(file),
+            path,
+            wanted: Mutex::default(),
+            state: watch::Sender::new(State::Asking),
+        })
+    }
+
+    pub(super) fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The blob will be put into this repository too.
+    pub(super) fn is_for(&self, name: &Name) {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
+    }
+
+    fn names(&self) -> HashSet<Name> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Fetches the blob. `over` is called when nobody can come aboard any more: the blob is in
+    /// its place then, or it will not come.
+    pub(super) async fn fly(&self, upstream: &Upstream, trace: &Trace, name: &Name, over: impl FnOnce()) {
+        let end = match self.fetch(upstream, trace, name).await {
+            Ok(Some(size)) => State::Landed { size },
+            Ok(None) => State::Nowhere,
+            Err(words) => State::Lost(words.into()),
+        };
+        if !matches!(end, State::Landed { .. }) {
+            let _ = std::fs::remove_file(&self.path);
+        }
+        over();
+        if matches!(end, State::Landed { .. }) {
+            // For those who came aboard while it landed.
+            let (storage, digest, names) = (Arc::clone(&self.storage), self.digest.clone(), self.names());
+            let late = move || {
+                let adding = storage.adding()?;
+                names.iter().try_for_each(|name| storage.link_blob(name, &digest, &adding))
+            };
+            // If it fails, their next request finds the blob all the same.
+            let _ = tokio::task::spawn_blocking(late).await;
+        }
+        self.state.send_replace(end);
+    }
+
+    async fn fetch(&self, upstream: &Upstream, trace: &Trace, name: &Name) -> Result<Option<u64>, String> {
+        let mut hasher = Some(self.digest.hasher());
+        let (mut here, mut size, mut tries) = (0_u64, None, 1);
+        loop {
+            let before = here;
+            let failure = match upstream.blob(trace, name.as_str(), &self.digest, here).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(mut incoming)) => {
+                    if incoming.offset != here {
+                        (here, hasher) = (0, Some(self.digest.hasher()));
+                    }
+                    let total = incoming.length.map(|length| incoming.offset + length);
+                    let total = total.ok_or("the mirrored registry doesn't tell the blob's size")?;
+                    if *size.get_or_insert(total) != total {
+                        return Err("the mirrored registry tells several sizes of one blob".to_owned());
+                    }
+                    self.state.send_replace(State::Coming { here, size: total });
+                    loop {
+                        match incoming.chunk().await {
+                            Ok(Some(bytes)) if here + bytes.len() as u64 <= total => {
+                                let count = bytes.len() as u64;
+                                hasher = Some(self.write(hasher.take(), here, bytes).await?);
+                                here += count;
+                                self.state.send_replace(State::Coming { here, size: total });
+                            }
+                            Ok(Some(_)) => return Err("the mirrored registry sends too much".to_owned()),
+                            Ok(None) if here == total => {
+                                let hasher = hasher.take().ok_or("the writer is gone")?;
+                                return self.land(hasher, total).await.map(Some);
+                            }
+                            Ok(None) => break "the body broke off".to_owned(),
+                            Err(error) => break error.to_string(),
+                        }
+                    }
+                }
+                Err(error) => error.to_string(),
+            };
+            tries = if here > before { 1 } else { tries + 1 };
+            // The client itself tried several times where nothing came at all.
+            if tries > TRIES || here == 0 {
+                return Err(failure);
+            }
+            tokio::time::sleep(PAUSE * 2_u32.pow(tries - 1)).await;
+        }
+    }
+
+    /// Writes and hashes, on a thread for that.
+    async fn write(&self, hasher: Option<Hasher>, at: u64, bytes: Bytes) -> Result<Hasher, String> {
+        let mut hasher = hasher.ok_or("the writer is gone")?;
+        let file = Arc::clone(&self.file);
+        let job = tokio::task::spawn_blocking(move || {
+            file.write_all_at(&bytes, at)?;
+            hasher.update(&bytes);
+            Ok::<_, io::Error>(hasher)
+        });
+        match job.await {
+            Ok(Ok(hasher)) => Ok(hasher),
+            Ok(Err(error)) => Err(format!("the registry could not keep the blob: {error}")),
+            Err(_) => Err("the registry could not keep the blob".to_owned()),
+        }
+    }
+
+    async fn land(&self, hasher: Hasher, size: u64) -> Result<u64, String> {
+        let computed = hasher.finish();
+        if computed != self.digest {
+            return Err(format!("the mirrored registry sent content with the digest {computed}"));
+        }
+        let (storage, digest, path) = (Arc::clone(&self.storage), self.digest.clone(), self.path.clone());
+        let file = Arc::clone(&self.file);
+        let names = self.names();
+        let job = tokio::task::spawn_blocking(move || {
+            let adding = storage.adding()?;
+            storage.adopt_blob(&file, &path, &digest, &adding)?;
+            names.iter().try_for_each(|name| storage.link_blob(name, &digest, &adding))
+        });
+        match job.await {
+            Ok(Ok(())) => Ok(size),
+            Ok(Err(refusal)) => Err(refusal.to_string()),
+            Err(_) => Err("the registry could not keep the blob".to_owned()),
+        }
+    }
+
+    /// Waits until it is known whether and how large the blob is.
+    pub(super) async fn board(&self) -> Result<Option<Growing>, Refusal> {
+        let mut state = self.state.subscribe();
+        let known = state.wait_for(|state| !matches!(state, State::Asking)).await.map(|state| state.clone());
+        let size = match known {
+            Ok(State::Coming { size, .. } | State::Landed { size }) => size,
+            Ok(State::Nowhere) => return Ok(None),
+            Ok(State::Lost(words)) => return Err(Refusal::new(Code::MirrorAway, &*words)),
+            Ok(State::Asking) | Err(_) => {
+                return Err(Refusal::new(Code::Internal, "the download was given up"));
+            }
+        };
+        Ok(Some(Growing { file: Arc::clone(&self.file), state, size, sent: 0, waiting: None }))
+    }
+}
+
+/// A blob that is read while it comes.
+pub(in crate::server) struct Growing {
+    file: Arc<File>,
+    state: watch::Receiver<State>,
+    pub(in crate::server) size: u64,
+    sent: u64,
+    waiting: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl std::fmt::Debug for Growing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Growing({} of {})", self.sent, self.size)
+    }
+}
+
+impl Growing {
+    pub(in crate::server) fn left(&self) -> u64 {
+        self.size - self.sent
+    }
+
+    pub(in crate::server) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.left() == 0 {
+            return Poll::Ready(None);
+        }
+        let mut waiting = self.waiting.take().unwrap_or_else(|| {
+            tokio::spawn(next_piece(Arc::clone(&self.file), self.state.clone(), self.sent))
+        });
+        match Pin::new(&mut waiting).poll(context) {
+            Poll::Pending => {
+                self.waiting = Some(waiting);
+                Poll::Pending
+            }
+            Poll::Ready(read) => {
+                let read = read.map_err(io::Error::other).and_then(|read| read);
+                match &read {
+                    Ok(bytes) => self.sent += bytes.len() as u64,
+                    Err(_) => self.sent = self.size,
+                }
+                Poll::Ready(Some(read.map(Frame::data)))
+            }
+        }
+    }
+}
+
+/// The next bytes from `sent` on, as soon as there are any that may go out.
+async fn next_piece(file: Arc<File>, mut state: watch::Receiver<State>, sent: u64) -> io::Result<Bytes> {
+    let ready = |state: &State| match state {
+        // The last byte is kept back until it is known that all before it were right.
+        State::Coming { here, size } => (*here).min(size.saturating_sub(1)),
+        State::Landed { size } => *size,
+        _ => 0,
+    };
+    let over = |state: &State| matches!(state, State::Lost(_) | State::Nowhere);
+    let now =
+        state.wait_for(|state| ready(state) > sent || over(state)).await.map_err(io::Error::other)?.clone();
+    if let State::Lost(words) = &now {
+        return Err(io::Error::other(words.to_string()));
+    }
+    let length = (ready(&now) - sent).min(PIECE);
+    let read = tokio::task::spawn_blocking(move || {
+        let mut piece = vec![0; usize::try_from(length).unwrap_or(0)];
+        file.read_exact_at(&mut piece, sent)?;
+        Ok(Bytes::from(piece))
+    });
+    read.await.map_err(io::Error::other)?
+}

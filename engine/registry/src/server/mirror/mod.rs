@@ -1,0 +1,225 @@
+//! The mirror: what isn't here is fetched from another registry, once, and stays.
+//!
+//! | asked for | answered |
+//! |---|---|
+//! | a tag that was pushed here | from here, always: what is ours is ours |
+//! | a tag that came from there | from here while it is fresh; then it is looked up there again |
+//! | anything by its digest | from here if it is here: it can't have changed |
+//! | anything else | from there, and kept |
+//!
+//! When the other registry can't be reached, what is here is good enough. A blob that many ask
+//! for at the same time is fetched once ([`flight`]): who comes second gets what there is and
+//! then what comes.
+
+mod flight;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use glassdock_image::digest::Digest;
+use glassdock_trace::Trace;
+
+use super::error::{Code, Refusal};
+use super::manifest::Manifest;
+use super::name::Name;
+use super::storage::Storage;
+use super::storage::manifests::Reference;
+use crate::client::upstream::Upstream;
+use crate::client::{Client, ClientConfig, Credentials, Error};
+use flight::Flight;
+pub(super) use flight::Growing;
+
+/// Which registry is mirrored, and how.
+#[derive(Clone, Debug)]
+pub struct MirrorConfig {
+    /// Its address, such as `https://registry-1.docker.io`.
+    pub url: String,
+    /// Who asks there.
+    pub credentials: Option<Credentials>,
+    /// How long a tag that came from there is believed to stand for the same image.
+    pub fresh: Duration,
+    /// How registries are asked: certificates, patience.
+    pub client: ClientConfig,
+}
+
+/// The mirror.
+#[derive(Debug)]
+pub(super) struct Mirror {
+    upstream: Arc<Upstream>,
+    storage: Arc<Storage>,
+    trace: Trace,
+    fresh: Duration,
+    flights: Flights,
+}
+
+type Flights = Arc<Mutex<HashMap<Digest, Arc<Flight>>>>;
+
+impl Mirror {
+    pub(super) fn new(config: MirrorConfig, storage: Arc<Storage>, trace: Trace) -> Result<Self, Error> {
+        let upstream = Upstream::new(Client::new(config.client), &config.url, config.credentials)?;
+        Ok(Self {
+            upstream: Arc::new(upstream),
+            storage,
+            trace,
+            fresh: config.fresh,
+            flights: Flights::default(),
+        })
+    }
+
+    /// Sees to it that what `reference` stands for is here, if it is anywhere.
+    pub(super) async fn bring_manifest(&self, name: &Name, reference: &Reference) -> Result<(), Refusal> {
+        let (asked, local) = match reference {
+            Reference::Digest(digest) => {
+                if self.storage.manifest_type(name, digest)?.is_some() {
+                    return Ok(());
+                }
+                (digest.to_string(), None)
+            }
+            Reference::Tag(tag) => {
+                let local = self.storage.tag(name, tag)?;
+                let came = self.storage.came_from_there(name, tag);
+                match (&local, came) {
+                    (Some(_), None) => return Ok(()),
+                    (Some(_), Some(at)) if at.elapsed().is_ok_and(|age| age < self.fresh) => return Ok(()),
+                    _ => (tag.clone(), local),
+                }
+            }
+        };
+        match self.update(name, reference, &asked, local.as_ref()).await {
+            // It was here before, or comes another time: then the answer is that it isn't here.
+            Err(error) if local.is_some() && is_away(&error) => Ok(()),
+            other => other.map_err(|error| away(&error)),
+        }
+    }
+
+    async fn update(
+        &self,
+        name: &Name,
+        reference: &Reference,
+        asked: &str,
+        local: Option<&Digest>,
+    ) -> Result<(), Failure> {
+        if let (Some(local), Reference::Tag(tag)) = (local, reference) {
+            let there = self.upstream.look_up(&self.trace, name.as_str(), asked).await?;
+            // A tag that was taken off there goes on here: a class must not stop in its middle.
+            if there.is_none_or(|there| there.digest == *local) {
+                return Ok(self.storage.comes_from_there(name, tag)?);
+            }
+        }
+        let Some(found) = self.upstream.manifest(&self.trace, name.as_str(), asked).await? else {
+            return Ok(());
+        };
+        let (storage, name, reference) = (Arc::clone(&self.storage), name.clone(), reference.clone());
+        let kept = tokio::task::spawn_blocking(move || {
+            let manifest = Manifest::parse(&found.bytes, Some(&found.media_type))?;
+            let adding = storage.adding()?;
+            let tag = match &reference {
+                Reference::Tag(tag) => Some(tag.clone()),
+                Reference::Digest(_) => None,
+            };
+            if let Some(tag) = &tag {
+                storage.comes_from_there(&name, tag)?;
+            }
+            let tags: Vec<String> = tag.into_iter().collect();
+            storage.put_manifest(&name, &found.digest, &manifest, &found.bytes, &tags, &adding)
+        });
+        Ok(kept.await.map_err(|_| Refusal::new(Code::Internal, "the registry failed at this request"))??)
+    }
+
+    /// The size of a blob that isn't in this repository yet.
+    pub(super) async fn blob_size(&self, name: &Name, digest: &Digest) -> Result<Option<u64>, Refusal> {
+        let size = self.upstream.blob_size(&self.trace, name.as_str(), digest).await;
+        size.map_err(|error| away(&error.into()))
+    }
+
+    /// A blob that isn't in this repository yet, as it comes; `None` if it isn't there either.
+    pub(super) async fn blob(&self, name: &Name, digest: &Digest) -> Result<Option<Growing>, Refusal> {
+        let (flight, first) = {
+            let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+            match flights.get(digest) {
+                Some(flight) => (Arc::clone(flight), false),
+                None => {
+                    let flight = Arc::new(Flight::new(&self.storage, digest)?);
+                    flights.insert(digest.clone(), Arc::clone(&flight));
+                    (flight, true)
+                }
+            }
+        };
+        flight.is_for(name);
+        if first {
+            let (flight, flights) = (Arc::clone(&flight), Arc::clone(&self.flights));
+            let (upstream, trace, name) = (Arc::clone(&self.upstream), self.trace.clone(), name.clone());
+            // It goes on when who asked first has left: the next one will want it.
+            tokio::spawn(async move {
+                flight
+                    .fly(&upstream, &trace, &name, || {
+                        let mut flights = flights.lock().unwrap_or_else(PoisonError::into_inner);
+                        flights.remove(flight.digest());
+                    })
+                    .await;
+            });
+        }
+        flight.board().await
+    }
+
+    /// The tags that the other registry has; `None` where it has no such repository or is away.
+    pub(super) async fn tags(&self, name: &Name) -> Option<Vec<String>> {
+        self.upstream.tags(&self.trace, name.as_str()).await.ok().flatten()
+    }
+}
+
+impl Storage {
+    fn mirrored_path(&self, name: &Name, tag: &str) -> std::path::PathBuf {
+        self.repository(name).join("_mirrored").join(tag)
+    }
+
+    /// When a tag was last held against the other registry; `None` for one that was pushed here.
+    fn came_from_there(&self, name: &Name, tag: &str) -> Option<SystemTime> {
+        std::fs::metadata(self.mirrored_path(name, tag)).and_then(|metadata| metadata.modified()).ok()
+    }
+
+    /// Notes that a tag is as the other registry has it now.
+    fn comes_from_there(&self, name: &Name, tag: &str) -> Result<(), Refusal> {
+        let path = self.mirrored_path(name, tag);
+        self.mark(&path)
+    }
+
+    /// Notes that a tag is ours.
+    pub(super) fn is_ours(&self, name: &Name, tag: &str) {
+        // Most tags were ours before.
+        let _ = std::fs::remove_file(self.mirrored_path(name, tag));
+    }
+}
+
+/// Why something did not come.
+#[derive(Debug)]
+enum Failure {
+    There(Error),
+    Here(Refusal),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::There(error)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Here(refusal)
+    }
+}
+
+fn is_away(failure: &Failure) -> bool {
+    matches!(failure, Failure::There(_))
+}
+
+fn away(failure: &Failure) -> Refusal {
+    match failure {
+        Failure::There(error) => {
+            Refusal::new(Code::MirrorAway, format!("the mirrored registry does not give it: {error}"))
+        }
+        Failure::Here(refusal) => Refusal::new(refusal.code, refusal.message.clone()),
+    }
+}

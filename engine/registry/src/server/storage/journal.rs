@@ -1,0 +1,287 @@
+//! The journal: small changes are on the disk before they are visible, many with one write.
+//!
+//! A manifest is four small files. Each could be written out by itself, for four waits on
+//! the disk; instead the change is written as one record at the end of a log, and those who
+//! come at the same time share the wait. Only then are the files made, and the system may
+//! write those out when it likes.
+//!
+//! ```text
+//!   commit ──► record in journal/ID.log, on the disk ──► files by rename(2) ──► the answer
+//!                      └ after a crash: done again at the next start
+//!   every few seconds: a new log; syncfs(2); the old log goes
+//! ```
+//!
+//! A log is locked by the server that writes it, so several servers share a folder, and
+//! each finds the logs of those that died.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use glassdock_image::digest::Digest;
+
+/// One of the small changes that are made together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// The file at `path`, below the root, gets these bytes.
+    Write { path: PathBuf, bytes: bytes::Bytes },
+    /// The file at `path` goes.
+    Remove { path: PathBuf },
+}
+
+/// A record of a log: when it was made, and what it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) time: SystemTime,
+    pub(super) acts: Vec<Act>,
+}
+
+/// The log of this server.
+#[derive(Debug)]
+pub(super) struct Journal {
+    folder: PathBuf,
+    state: Mutex<State>,
+    flushed: Condvar,
+    /// Held for reading from a record until its files are made; for writing where a new log begins.
+    applying: RwLock<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    log: Option<Log>,
+    pending: Vec<(Vec<u8>, Arc<Ticket>)>,
+    flushing: bool,
+}
+
+#[derive(Debug)]
+struct Log {
+    path: PathBuf,
+    file: File,
+    /// How long the log is, as far as it is good.
+    size: u64,
+}
+
+/// How a record's way to the disk ended.
+type Ticket = OnceLock<Result<(), io::ErrorKind>>;
+
+impl Journal {
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self { folder, state: Mutex::default(), flushed: Condvar::new(), applying: RwLock::new(()) }
+    }
+
+    /// Writes a record, and returns when it is on the disk. The files are made while the
+    /// guard is held.
+    pub(super) fn append(&self, acts: &[Act]) -> io::Result<RwLockReadGuard<'_, ()>> {
+        let applying = self.applying.read().unwrap_or_else(PoisonError::into_inner);
+        let ticket = Arc::new(Ticket::new());
+        let mut state = self.lock();
+        state.pending.push((encode(SystemTime::now(), acts), Arc::clone(&ticket)));
+        loop {
+            if let Some(result) = ticket.get() {
+                return result.map(|()| applying).map_err(io::Error::from);
+            }
+            if state.flushing {
+                state = self.flushed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            state.flushing = true;
+            let batch = std::mem::take(&mut state.pending);
+            let log = state.log.take();
+            drop(state);
+            let (log, result) = self.flush(log, &batch);
+            for (_, ticket) in &batch {
+                // Each ticket is set once, here.
+                let _ = ticket.set(result);
+            }
+            state = self.lock();
+            state.log = log;
+            state.flushing = false;
+            self.flushed.notify_all();
+        }
+    }
+
+    fn flush(
+        &self,
+        log: Option<Log>,
+        batch: &[(Vec<u8>, Arc<Ticket>)],
+    ) -> (Option<Log>, Result<(), io::ErrorKind>) {
+        let mut log = match log.map_or_else(|| self.begin(), Ok) {
+            Ok(log) => log,
+            Err(error) => return (None, Err(error.kind())),
+        };
+        let bytes: Vec<u8> = batch.iter().flat_map(|(record, _)| record.iter().copied()).collect();
+        match log.file.write_all(&bytes).and_then(|()| log.file.sync_data()) {
+            Ok(()) => {
+                log.size += bytes.len() as u64;
+                (Some(log), Ok(()))
+            }
+            Err(error) => {
+                // Half a record must not stand before whole ones. If it can't be taken off, the
+                // log ends here, and another begins.
+                let whole = log.file.set_len(log.size).is_ok();
+                (whole.then_some(log), Err(error.kind()))
+            }
+        }
+    }
+
+    fn begin(&self) -> io::Result<Log> {
+        // It is locked before it has the name by which others look for logs.
+        let path = self.folder.join(super::random_name());
+        let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
+        file.try_lock().map_err(io::Error::from)?;
+        let named = path.with_extension("log");
+        fs::rename(&path, &named)?;
+        let path = named;
+        File::open(&self.folder)?.sync_all()?;
+        Ok(Log { path, file, size: 0 })
+    }
+
+    /// Writes out what the log's records did, and begins a new log when there is need.
+    pub(super) fn checkpoint(&self, root: &Path) -> io::Result<()> {
+        let old = {
+            let _nobody = self.applying.write().unwrap_or_else(PoisonError::into_inner);
+            self.lock().log.take()
+        };
+        let Some(old) = old else { return Ok(()) };
+        glassdock_kernel::disk::sync_filesystem(&File::open(root)?)?;
+        fs::remove_file(&old.path)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The records of servers that died, the logs' paths first. A log that is locked has a
+/// server that lives.
+pub(super) fn left_behind(folder: &Path) -> io::Result<Vec<(PathBuf, File, Vec<Record>)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "log") {
+            continue;
+        }
+        let Ok(file) = OpenOptions::new().read(true).append(true).open(&path) else { continue };
+        if file.try_lock().is_err() {
+            continue;
+        }
+        let bytes = fs::read(&path)?;
+        found.push((path, file, decode_all(&bytes)));
+    }
+    Ok(found)
+}
+
+/// A record's head: the length of what follows, and the first bytes of its digest.
+const HEAD: usize = 4 + 8;
+
+fn encode(time: SystemTime, acts: &[Act]) -> Vec<u8> {
+    let nanoseconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let mut body = u64::try_from(nanoseconds).unwrap_or(u64::MAX).to_le_bytes().to_vec();
+    for act in acts {
+        let (kind, path, bytes): (u8, _, &[u8]) = match act {
+            Act::Write { path, bytes } => (1, path, bytes),
+            Act::Remove { path } => (2, path, &[]),
+        };
+        body.push(kind);
+        for part in [path.as_os_str().as_encoded_bytes(), bytes] {
+            body.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
+            body.extend_from_slice(part);
+        }
+    }
+    let mut record = Vec::with_capacity(HEAD + body.len());
+    record.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
+    record.extend(checksum(&body));
+    record.append(&mut body);
+    record
+}
+
+fn checksum(bytes: &[u8]) -> [u8; 8] {
+    let mut sum = [0; 8];
+    let digest = Digest::of(bytes);
+    sum.copy_from_slice(&digest.hex().as_bytes()[..8]);
+    sum
+}
+
+/// The records up to the first that is not whole: that one was never answered for.
+fn decode_all(mut bytes: &[u8]) -> Vec<Record> {
+    let mut records = Vec::new();
+    while let Some(record) = take_part(&mut bytes, 8)
+        .and_then(|(sum, body)| if checksum(body) == sum { decode(body) } else { None })
+    {
+        records.push(record);
+    }
+    records
+}
+
+/// A length, `between` bytes, and as many bytes as the length says.
+fn take_part<'a>(bytes: &mut &'a [u8], between: usize) -> Option<(&'a [u8], &'a [u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (head, rest) = rest.split_at_checked(between)?;
+    let (part, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    *bytes = rest;
+    Some((head, part))
+}
+
+fn decode(body: &[u8]) -> Option<Record> {
+    let (time, mut rest) = body.split_first_chunk::<8>()?;
+    let time = UNIX_EPOCH + std::time::Duration::from_nanos(u64::from_le_bytes(*time));
+    let mut acts = Vec::new();
+    while let Some((kind, after)) = rest.split_first() {
+        rest = after;
+        let path = PathBuf::from(std::str::from_utf8(take_part(&mut rest, 0)?.1).ok()?);
+        let bytes = take_part(&mut rest, 0)?.1;
+        acts.push(match kind {
+            1 => Act::Write { path, bytes: bytes::Bytes::copy_from_slice(bytes) },
+            2 => Act::Remove { path },
+            _ => return None,
+        });
+    }
+    Some(Record { time, acts })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acts() -> Vec<Act> {
+        vec![
+            Act::Write { path: "a/b".into(), bytes: bytes::Bytes::from_static(b"text") },
+            Act::Remove { path: "c".into() },
+        ]
+    }
+
+    #[test]
+    fn a_log_is_read_up_to_where_it_breaks_off() {
+        let one = encode(UNIX_EPOCH, &acts());
+        let two = [one.clone(), one.clone()].concat();
+        assert_eq!(decode_all(&two).len(), 2);
+        assert_eq!(decode_all(&two)[1], Record { time: UNIX_EPOCH, acts: acts() });
+        for cut in 0..one.len() {
+            assert_eq!(decode_all(&two[..one.len() + cut]).len(), 1, "cut at {cut}");
+        }
+        let mut bent = two;
+        bent[HEAD + 3] ^= 1;
+        assert!(decode_all(&bent).is_empty(), "what a bent record says is not done");
+    }
+
+    #[test]
+    fn records_of_many_threads_are_all_there_and_those_of_the_living_are_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = Journal::new(folder.path().to_owned());
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..4 {
+                        drop(journal.append(&acts()).expect("written"));
+                    }
+                });
+            }
+        });
+        assert!(left_behind(folder.path()).expect("read").is_empty(), "its server lives");
+        drop(journal);
+        let left = left_behind(folder.path()).expect("read");
+        assert_eq!(left.iter().map(|(_, _, records)| records.len()).sum::<usize>(), 32);
+    }
+}

@@ -1,0 +1,109 @@
+//! What is there after a crash.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::json;
+
+use super::manifests::Reference;
+use super::*;
+use crate::server::manifest::Manifest;
+use glassdock_image::digest::Algorithm;
+
+fn name() -> Name {
+    Name::parse("a/b").expect("a name")
+}
+
+/// A manifest that names nothing but a config, which is stored too.
+fn stored(storage: &Storage, tag: &str) -> Digest {
+    let config = Bytes::from_static(b"{}");
+    let digest = Digest::of(&config);
+    let adding = storage.adding().expect("nobody collects");
+    storage.put_blob(&name(), &digest, &config, &adding).expect("stored");
+    let media_type = "application/vnd.oci.image.manifest.v1+json";
+    let text = json!({"schemaVersion": 2, "mediaType": media_type, "layers": [],
+        "annotations": {"tag": tag}, "config": {"mediaType": "x", "digest": digest.to_string(), "size": 2}});
+    let bytes = Bytes::from(text.to_string());
+    let manifest = Manifest::parse(&bytes, None).expect("a manifest");
+    let digest = Digest::of(&bytes);
+    storage.put_manifest(&name(), &digest, &manifest, &bytes, &[tag.to_owned()], &adding).expect("stored");
+    digest
+}
+
+/// The folder as a machine finds it that lost its power: the journal is there, and of the files
+/// some are gone and some are empty.
+fn after_a_crash(root: &Path, lost: &[&str], empty: &[&str]) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("a folder");
+    let status = std::process::Command::new("cp").arg("-a").arg(root.join(".")).arg(copy.path()).status();
+    assert!(status.expect("cp runs").success());
+    for path in lost {
+        let path = copy.path().join(path);
+        let gone = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        gone.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+    for path in empty {
+        fs::write(copy.path().join(path), "").expect("emptied");
+    }
+    copy
+}
+
+#[test]
+fn what_was_answered_for_is_there_after_a_crash() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let storage = Storage::open(folder.path(), true).expect("a registry");
+    let (one, two) = (stored(&storage, "one"), stored(&storage, "two"));
+    storage.delete_tag(&name(), "one").expect("deleted");
+    storage.put_tag(&name(), "three", &one).expect("tagged");
+    for (lost, empty) in [
+        (&["repositories/a"][..], &[][..]),
+        (&["blobs/sha256"], &["repositories/a/b/_tags/two", "repositories/a/b/_tags/three"]),
+        (&[], &[]),
+    ] {
+        let copy = after_a_crash(folder.path(), lost, empty);
+        let again = Storage::open(copy.path(), true).expect("it opens");
+        for (tag, digest) in [("two", &two), ("three", &one)] {
+            let found = again.manifest(&name(), &Reference::Tag(tag.to_owned())).expect("there");
+            assert_eq!(&Digest::of(&found.bytes), digest, "{tag} {lost:?} {empty:?}");
+        }
+        assert_eq!(again.tag(&name(), "one").expect("readable"), None, "deleted is deleted");
+        assert_eq!(again.blob_size(&name(), &Digest::of(b"{}")).expect("there"), 2);
+        assert_eq!(fs::read_dir(copy.path().join("journal")).expect("a folder").count(), 0, "it is done");
+    }
+}
+
+#[test]
+fn nothing_is_done_again_that_somebody_changed_since() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let storage = Storage::open(folder.path(), true).expect("a registry");
+    stored(&storage, "tag");
+    let two = stored(&storage, "other");
+    let copy = after_a_crash(folder.path(), &[], &[]);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    fs::write(copy.path().join("repositories/a/b/_tags/tag"), two.to_string())
+        .expect("moved by another server");
+    let again = Storage::open(copy.path(), true).expect("it opens");
+    assert_eq!(again.tag(&name(), "tag").expect("readable"), Some(two));
+}
+
+#[test]
+fn a_checkpoint_empties_the_journal_and_large_blobs_need_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let storage = Arc::new(Storage::open(folder.path(), true).expect("a registry"));
+    let bytes = vec![1; 200_000];
+    let digest = Digest::of(&bytes);
+    let mut upload = storage.begin_upload(&name(), Algorithm::Sha256).expect("begun");
+    upload.append(&bytes).expect("written");
+    upload.finish(&digest).expect("whole");
+    let logs = || -> u64 {
+        let entries = fs::read_dir(folder.path().join("journal")).expect("a folder");
+        entries.map(|entry| entry.expect("an entry").metadata().expect("its size").len()).sum()
+    };
+    assert!((1..1000).contains(&logs()), "the link alone is in the journal");
+    storage.settle().expect("written out");
+    assert_eq!(logs(), 0);
+    let copy = after_a_crash(folder.path(), &[], &[]);
+    let again = Storage::open(copy.path(), true).expect("it opens");
+    assert_eq!(again.blob_size(&name(), &digest).expect("there"), 200_000);
+}
