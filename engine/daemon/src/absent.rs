@@ -8,6 +8,14 @@ use crate::call::Call;
 use crate::error::{Error, Kind};
 use crate::reply::{self, Reply};
 
+/// `ContainerCheckpointCreate`, `…List`, `…Delete`: an experiment of Docker's, which is off.
+pub(crate) async fn no_checkpoints(_call: Call) -> Reply {
+    Err(Error::unsupported(
+        "This experimental feature is disabled by default. Start the Docker daemon in experimental mode in order \
+         to enable it.",
+    ))
+}
+
 /// Endpoints that only a manager of a swarm answers.
 pub(crate) async fn no_manager(_call: Call) -> Reply {
     Err(Error::new(
@@ -34,6 +42,8 @@ pub(crate) async fn no_plugins(_call: Call) -> Reply {
 
 /// Every other endpoint of plugins: the one that is named isn't there.
 pub(crate) async fn no_plugin(call: Call) -> Reply {
-    let name = call.param("name").split('/').next().unwrap_or_default().to_owned();
+    let name = call.query("remote").unwrap_or_else(|| call.param("name"));
+    let verbs = ["enable", "disable", "upgrade", "push", "set"];
+    let name = verbs.iter().find_map(|verb| name.strip_suffix(&format!("/{verb}"))).unwrap_or(name);
     Err(Error::not_found(format!("plugin \"{name}\" not found")))
 }

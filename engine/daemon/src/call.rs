@@ -36,6 +36,17 @@ impl ApiVersion {
     }
 }
 
+impl ApiVersion {
+    /// The `2.0` of `v2.0`: a version that is no `1.` and newer than any of those.
+    #[must_use]
+    pub(crate) fn other_major(text: &str) -> Option<&str> {
+        let version = text.strip_prefix('v')?;
+        let (major, minor) = version.split_once('.')?;
+        let number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        (number(major) && number(minor) && !matches!(major, "0" | "1")).then_some(version)
+    }
+}
+
 impl fmt::Display for ApiVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "1.{}", self.0)
@@ -168,6 +179,9 @@ impl Call {
         }
         let invalid = |error: serde_json::Error| Error::invalid(format!("invalid JSON: {error}"));
         let mut value = serde_json::from_slice(&bytes).map_err(invalid)?;
+        if !self.parts.uri.path().starts_with("/glassdock/") {
+            crate::fields::in_case(&mut value);
+        }
         crate::route::without_nulls(&mut value);
         serde_json::from_value(value).map(Some).map_err(invalid)
     }

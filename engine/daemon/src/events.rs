@@ -119,7 +119,12 @@ pub(crate) async fn stream(call: Call) -> Reply {
     if let (Some(since), Some(until)) = (since, until)
         && since > until
     {
-        return Err(Error::invalid("`since` time is after `until` time"));
+        let said = |name: &str| call.query(name).unwrap_or_default().to_owned();
+        return Err(Error::invalid(format!(
+            "`since` time ({}) cannot be after `until` time ({})",
+            said("since"),
+            said("until")
+        )));
     }
     let (past, live) = call.engine.events.subscribe(since.or(until.map(|_| 0)));
     let end = until.map(|until| {

@@ -39,6 +39,10 @@ pub mod router;
 
 pub mod route;
 
+pub mod fields;
+
+pub mod drain;
+
 pub mod call;
 
 pub mod reply;

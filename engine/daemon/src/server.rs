@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::call::{ApiVersion, Call};
 use crate::config::Config;
+use crate::drain::Drained;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::reply::{self, Reply, Response};
@@ -218,11 +219,12 @@ async fn answer(engine: Arc<Engine>, request: Request<Incoming>) -> Result<Respo
 
 async fn dispatch(engine: Arc<Engine>, request: Request<Incoming>) -> Reply {
     let (parts, body) = request.into_parts();
+    let waits = parts.headers.contains_key(http::header::EXPECT);
+    let body = if waits { Body::new(body) } else { Body::new(Drained::new(body)) };
     let (version, path) = versioned(&parts.uri)?;
     let page_not_found = || Error::not_found("page not found");
     let (route, params) = router::find(&parts.method, path).ok_or_else(page_not_found)?;
     let query = crate::route::query(parts.uri.query().unwrap_or_default());
-    let body = Body::new(body);
     if !router::is_traced(route) {
         let (trace, operation) = (glassdock_trace::Trace::off(), None);
         return (route.handler)(Call { engine, trace, operation, version, parts, params, query, body }).await;
@@ -249,6 +251,11 @@ fn versioned(uri: &Uri) -> Result<(ApiVersion, &str), Error> {
     let Some((first, _)) = path.strip_prefix('/').and_then(|rest| rest.split_once('/')) else {
         return Ok((API_VERSION, path));
     };
+    if let Some(other) = ApiVersion::other_major(first) {
+        return Err(Error::invalid(format!(
+            "client version {other} is too new. Maximum supported API version is {API_VERSION}"
+        )));
+    }
     let Some(version) = first.starts_with('v').then(|| ApiVersion::parse(first)).flatten() else {
         return Ok((API_VERSION, path));
     };

@@ -59,6 +59,9 @@ pub struct Network {
     /// Nothing goes in or out but between its own containers.
     #[serde(default)]
     pub internal: bool,
+    /// Options for whoever hands out addresses, as a client gave them; kept for clients.
+    #[serde(default)]
+    pub ipam_options: Option<BTreeMap<String, String>>,
     /// Kept for clients; without Swarm it changes nothing.
     #[serde(default)]
     pub attachable: bool,
@@ -103,6 +106,8 @@ pub struct NewNetwork {
     pub reserved: BTreeMap<String, Ipv4Addr>,
     /// See [`Network::internal`].
     pub internal: bool,
+    /// See [`Network::ipam_options`].
+    pub ipam_options: Option<BTreeMap<String, String>>,
     /// See [`Network::attachable`].
     pub attachable: bool,
     /// See [`Network::labels`].

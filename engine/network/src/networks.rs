@@ -141,6 +141,7 @@ impl Networks {
                 mtu,
                 internal: new.internal,
                 attachable: new.attachable,
+                ipam_options: new.ipam_options,
                 builtin: false,
                 labels: new.labels,
                 options: new.options,
@@ -439,6 +440,7 @@ fn builtin(name: &str, driver: Driver) -> Network {
         mtu: None,
         internal: false,
         attachable: false,
+        ipam_options: None,
         builtin: true,
         labels: BTreeMap::new(),
         options: BTreeMap::new(),
@@ -451,14 +453,15 @@ fn short_name(endpoint: &Endpoint) -> String {
     format!("name:{name:?} id:{:?}", endpoint.id.get(..12).unwrap_or(&endpoint.id))
 }
 
-/// Docker's rule for names, and those that are taken from the start.
+/// A rule for names that all of Docker's names fit, spaces inside them too, and those that are
+/// taken from the start.
 fn check_name(name: &str) -> Result<(), Error> {
     if BUILTIN.contains(&name) || name == "default" {
         return Err(Error::BuiltinName(name.to_owned()));
     }
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b' ');
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let fits = first && name.len() <= 128 && name.bytes().all(plain);
+    let fits = first && name.len() <= 128 && name.bytes().all(plain) && !name.ends_with(' ');
     if fits { Ok(()) } else { Err(Error::BadName(name.to_owned())) }
 }
 

@@ -29,21 +29,7 @@ pub(crate) async fn attach(mut call: Call) -> Reply {
     let container = call.engine.containers.find(call.param("id"))?;
     let (tty, open_stdin) = container.look(|record| (record.config.tty, record.config.open_stdin));
     let keys = streams::keys_for(tty, call.query("detachKeys"))?;
-    match container.status() {
-        Status::Paused => {
-            return Err(Error::conflict(format!(
-                "container {} is paused, unpause the container before attach",
-                container.id
-            )));
-        }
-        Status::Restarting => {
-            return Err(Error::conflict(format!(
-                "container {} is restarting, wait until the container is running",
-                container.id
-            )));
-        }
-        _ => {}
-    }
+    check(&container)?;
     let wanted = Streams {
         stdin: call.flag("stdin") && open_stdin,
         stdout: call.flag("stdout"),
@@ -82,15 +68,30 @@ pub(crate) async fn attach(mut call: Call) -> Reply {
     Ok(reply::stream(content_type, past.chain(listened(live))))
 }
 
+/// Whether the container is one that clients can attach to now.
+pub(crate) fn check(container: &Container) -> Result<(), Error> {
+    match container.status() {
+        Status::Paused => Err(Error::conflict(format!(
+            "container {} is paused, unpause the container before attach",
+            container.id
+        ))),
+        Status::Restarting => Err(Error::conflict(format!(
+            "container {} is restarting, wait until the container is running",
+            container.id
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Where a client's streams come from: now, or when the container is started.
-enum Live {
+pub(crate) enum Live {
     Now(UnixStream),
     Later(oneshot::Receiver<std::os::unix::net::UnixStream>),
 }
 
 impl Live {
     /// The streams, as soon as there are any; `None` if the start fails.
-    async fn come(self) -> Option<UnixStream> {
+    pub(crate) async fn come(self) -> Option<UnixStream> {
         match self {
             Self::Now(stream) => Some(stream),
             Self::Later(coming) => streams::of_shim(coming.await.ok()?).ok(),
@@ -98,7 +99,7 @@ impl Live {
     }
 }
 
-async fn streams_of(
+pub(crate) async fn streams_of(
     engine: &std::sync::Arc<crate::engine::Engine>,
     container: &std::sync::Arc<Container>,
     wanted: Streams,
@@ -124,7 +125,10 @@ pub(crate) async fn resize(call: Call) -> Reply {
     let container = call.engine.containers.find(call.param("id"))?;
     let (rows, columns) = size(&call)?;
     let shim = container.shim()?;
-    call.engine.blocking(move |_| shim.resize(None, rows, columns)).await?;
+    // What has no terminal has no size to set: as in Docker that is no error.
+    if container.look(|record| record.config.tty) {
+        call.engine.blocking(move |_| shim.resize(None, rows, columns)).await?;
+    }
     container.emit(&call.engine, "resize", &[("height", rows.to_string()), ("width", columns.to_string())]);
     Ok(reply::empty(http::StatusCode::OK))
 }

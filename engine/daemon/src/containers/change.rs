@@ -17,11 +17,14 @@ pub(crate) async fn rename(call: Call) -> Reply {
     if name.is_empty() {
         return Err(Error::invalid("Neither old nor new names may be empty"));
     }
-    let name = names::parse(name)?;
+    let new = |error: Error| {
+        Error::new(error.kind(), format!("Error when allocating new name: {}", error.message()))
+    };
+    let name = names::parse(&format!("/{}", name.strip_prefix('/').unwrap_or(name))).map_err(new)?;
     if name == container.name() {
         return Err(Error::invalid("Renaming a container with the same name as its current name"));
     }
-    let old = call.engine.containers.rename(&container, name)?;
+    let old = call.engine.containers.rename(&container, name).map_err(new)?;
     container.emit(&call.engine, "rename", &[("oldName", format!("/{old}"))]);
     reply::done()
 }

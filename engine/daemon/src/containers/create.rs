@@ -13,11 +13,11 @@ use serde_json::json;
 
 use super::container::Container;
 use super::image;
-use super::model::{CreateRequest, MountPoint};
+use super::model::{CreateRequest, HostConfig, MountPoint};
 use super::mounts::{self, Wanted};
 use super::record::Record;
 use super::{fill, links, merge, names, ports, security, warnings};
-use crate::call::Call;
+use crate::call::{ApiVersion, Call};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::reply::{self, Reply};
@@ -30,7 +30,16 @@ pub(crate) async fn create(mut call: Call) -> Reply {
         Some(name) => Some(names::parse(name)?),
     };
     let platform = call.query("platform").filter(|platform| !platform.is_empty()).map(str::to_owned);
-    let request: CreateRequest = call.json().await?;
+    let Some(request) =
+        call.json::<Option<CreateRequest>>().await?.filter(|request| *request != CreateRequest::default())
+    else {
+        return Err(Error::invalid("config cannot be empty in order to create a container"));
+    };
+    if call.version < ApiVersion(44) && request.networking_config.endpoints_config.len() > 1 {
+        let names: Vec<_> = request.networking_config.endpoints_config.keys().map(String::as_str).collect();
+        let names = names.join(", ");
+        return Err(Error::invalid(format!("Container cannot be connected to network endpoints: {names}")));
+    }
     let trace = call.trace.clone();
     let made =
         call.engine.blocking(move |engine| make(engine, &trace, name, request, platform.as_deref())).await;
@@ -69,6 +78,9 @@ fn make(
         ..Record::default()
     };
     complete_networks(engine, &mut record)?;
+    super::networks::endpoint_configs(&record)
+        .map_err(|error| Error::invalid(format!("invalid endpoint settings:\n{error}")))?;
+    check_others(engine, &record.host_config)?;
     links::register(engine, &mut record)?;
     let wanted = mounts::wanted(&record)?;
     let from_others = from_others(engine, &record, &wanted)?;
@@ -124,6 +136,26 @@ fn complete_networks(engine: &Engine, record: &mut Record) -> Result<(), Error> 
     Ok(())
 }
 
+/// The containers whose namespaces are to be shared are there, and so is who makes the volumes.
+fn check_others(engine: &Engine, host: &HostConfig) -> Result<(), Error> {
+    for mode in [&host.pid_mode, &host.ipc_mode] {
+        if let Some(name) = mode.strip_prefix("container:") {
+            engine.containers.find(name).map_err(not_the_image)?;
+        }
+    }
+    let driver = &host.volume_driver;
+    if !matches!(driver.as_str(), "" | "local") {
+        let message = format!("error looking up volume plugin {driver}: plugin \"{driver}\" not found");
+        return Err(Error::invalid(message));
+    }
+    Ok(())
+}
+
+/// A client that hears "not found" takes it for the image, and pulls that.
+fn not_the_image(error: Error) -> Error {
+    Error::invalid(error.message())
+}
+
 /// The mount points that `--volumes-from` takes over.
 fn from_others(engine: &Engine, record: &Record, own: &[Wanted]) -> Result<Vec<MountPoint>, Error> {
     let mut points: Vec<MountPoint> = Vec::new();
@@ -132,7 +164,8 @@ fn from_others(engine: &Engine, record: &Record, own: &[Wanted]) -> Result<Vec<M
         if !matches!(mode, "" | "rw" | "ro" | "z" | "Z") {
             return Err(Error::invalid(format!("invalid mode: {mode}")));
         }
-        for mut point in engine.containers.find(name)?.look(|record| record.mounts.clone()) {
+        let other = engine.containers.find(name).map_err(not_the_image)?;
+        for mut point in other.look(|record| record.mounts.clone()) {
             let taken = own.iter().any(|wanted| wanted.point.destination == point.destination)
                 || points.iter().any(|known| known.destination == point.destination);
             if !taken {

@@ -62,8 +62,6 @@ struct ExecRequest {
     attach_stdin: bool,
     attach_stdout: bool,
     attach_stderr: bool,
-    // Docker reads names in either case, and its SDK for Python writes this one so.
-    #[serde(alias = "detachKeys")]
     detach_keys: String,
     env: Vec<String>,
     working_dir: String,
@@ -496,7 +494,9 @@ pub(crate) async fn resize(call: Call) -> Reply {
         return Err(no_such(&id));
     }
     let shim = call.engine.containers.find(&exec.container)?.shim()?;
-    call.engine.blocking(move |_| shim.resize(Some(&id), rows, columns)).await?;
+    if exec.request.tty {
+        call.engine.blocking(move |_| shim.resize(Some(&id), rows, columns)).await?;
+    }
     Ok(reply::empty(StatusCode::OK))
 }
 

@@ -1,7 +1,7 @@
 //! What containers need of images: their configuration, their layers, and the
 //! names that they are shown by.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use glassdock_trace::{Body, Trace};
@@ -74,13 +74,20 @@ pub fn ancestors(engine: &Engine, names: &[String]) -> HashSet<String> {
         .collect()
 }
 
-/// The name that `ps` shows: what the container was created with, or the image's
-/// id once that name belongs to another image, or to none.
-#[must_use]
-pub fn shown_name(engine: &Engine, record: &Record) -> String {
-    let name = &record.config.image;
-    match engine.images.resolve(name) {
-        Ok(image) if record.image == image.id.to_string() => name.clone(),
-        _ => record.image.clone(),
+/// What names of images mean at the moment, each looked up once: `ps` of many containers asks for few.
+#[derive(Debug, Default)]
+pub struct Meanings(HashMap<String, Option<String>>);
+
+impl Meanings {
+    /// The name that `ps` shows: what the container was created with, or the image's
+    /// id once that name belongs to another image, or to none.
+    pub fn shown_name(&mut self, engine: &Engine, record: &Record) -> String {
+        let name = &record.config.image;
+        let known = self.0.get(name).cloned().unwrap_or_else(|| {
+            let id = engine.images.resolve(name).ok().map(|image| image.id.to_string());
+            self.0.insert(name.clone(), id.clone());
+            id
+        });
+        if known.as_ref() == Some(&record.image) { name.clone() } else { record.image.clone() }
     }
 }

@@ -57,12 +57,13 @@ pub(crate) async fn list(call: Call) -> Reply {
 pub(crate) fn rows(engine: &Engine, chosen: &[Arc<Container>], with_size: bool) -> Vec<Row> {
     let mut rows = Vec::with_capacity(chosen.len());
     let linked = super::links::names(engine);
+    let mut images = super::image::Meanings::default();
     for container in chosen {
         let size = with_size.then(|| super::inspect::sizes(container));
-        rows.push(
-            container
-                .look(|record| row(engine, record, size, linked.get(&record.id).map_or(&[], Vec::as_slice))),
-        );
+        rows.push(container.look(|record| {
+            let image = images.shown_name(engine, record);
+            row(engine, record, image, size, linked.get(&record.id).map_or(&[], Vec::as_slice))
+        }));
     }
     rows
 }
@@ -78,6 +79,21 @@ fn choose(call: &Call, filters: &Filters) -> Result<Vec<Arc<Container>>, Error> 
             return Err(Error::invalid(format!("invalid filter 'status={word}'")));
         }
     }
+    for word in filters.get("health") {
+        if !["none", "starting", "healthy", "unhealthy"].contains(&word.as_str()) {
+            return Err(Error::invalid(format!("unrecognized filter value for health: {word}")));
+        }
+    }
+    filters.truth("is-task")?;
+    for name in ["expose", "publish"] {
+        for port in filters.get(name) {
+            let (ports, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+            let numbers = ports.split('-').all(|number| number.parse::<u16>().is_ok());
+            if !numbers || !matches!(protocol, "tcp" | "udp" | "sctp") {
+                return Err(Error::invalid(format!("invalid filter '{name}={port}'")));
+            }
+        }
+    }
     for code in filters.get("exited") {
         code.parse::<i32>().map_err(|_| Error::invalid(format!("invalid filter 'exited={code}'")))?;
     }
@@ -91,6 +107,9 @@ fn choose(call: &Call, filters: &Filters) -> Result<Vec<Arc<Container>>, Error> 
         || limit.is_some()
         || ["status", "exited", "before", "since"].iter().any(|name| filters.has(name));
     let ancestors = super::image::ancestors(engine, filters.get("ancestor"));
+    // Networks are named by their names or ids; containers remember names.
+    let named = |wanted: &String| engine.networks.find(wanted).map_or(wanted.clone(), |network| network.name);
+    let networks: Vec<String> = filters.get("network").iter().map(named).collect();
     let mut chosen = engine.containers.all();
     chosen.retain(|container| {
         container.look(|record| {
@@ -100,6 +119,7 @@ fn choose(call: &Call, filters: &Filters) -> Result<Vec<Arc<Container>>, Error> 
                 && (!filters.has("ancestor")
                     || ancestors.contains(&record.image)
                     || filters.get("ancestor").contains(&record.config.image))
+                && (!filters.has("network") || networks.iter().any(|name| record.networks.contains_key(name)))
                 && fits(filters, record)
         })
     });
@@ -116,14 +136,8 @@ fn fits(filters: &Filters, record: &Record) -> bool {
             record.state.status == Status::Exited && code.parse() == Ok(record.state.exit_code)
         })
         && filters.any("health", |word| health::word(record) == word)
-        && filters.any("is-task", |word| word == "false")
+        && filters.truth("is-task").ok().flatten() != Some(true)
         && filters.any("isolation", |word| record.host_config.isolation == word)
-        && filters.any("network", |wanted| {
-            record
-                .networks
-                .iter()
-                .any(|(name, settings)| name == wanted || settings.network_id.starts_with(wanted))
-        })
         && filters.any("volume", |wanted| {
             record
                 .mounts
@@ -203,7 +217,7 @@ struct RowNetworks {
     networks: BTreeMap<String, EndpointSettings>,
 }
 
-fn row(engine: &Engine, record: &Record, size: Option<(u64, u64)>, linked: &[String]) -> Row {
+fn row(engine: &Engine, record: &Record, image: String, size: Option<(u64, u64)>, linked: &[String]) -> Row {
     let endpoints = engine.networks.endpoints_of(&record.id);
     let network = |(name, settings): (&String, &EndpointSettings)| {
         let endpoint = endpoints.iter().find(|endpoint| endpoint.network_name == *name);
@@ -212,7 +226,7 @@ fn row(engine: &Engine, record: &Record, size: Option<(u64, u64)>, linked: &[Str
     Row {
         id: record.id.clone(),
         names: std::iter::once(format!("/{}", record.name)).chain(linked.iter().cloned()).collect(),
-        image: super::image::shown_name(engine, record),
+        image,
         image_id: record.image.clone(),
         command: command(&record.argv()),
         created: seconds(&record.created),

@@ -2,7 +2,7 @@
 //! and checked. The rules are Docker's: what the request has goes before what the
 //! image has; an entrypoint in the request sets the image's command aside.
 
-use super::model::{ContainerConfig, HostConfig};
+use super::model::{ContainerConfig, HostConfig, LogConfig};
 use super::names;
 use crate::error::Error;
 
@@ -131,6 +131,9 @@ pub fn settle(host: &mut HostConfig, config: &mut ContainerConfig, id: &str) -> 
     if matches!(host.network_mode.as_str(), "" | "default") {
         "bridge".clone_into(&mut host.network_mode);
     }
+    if host.network_mode.starts_with("container:") && !config.hostname.is_empty() {
+        return Err(Error::invalid("conflicting options: hostname and the network mode"));
+    }
     let fill = |field: &mut String, value: &str| {
         if field.is_empty() {
             value.clone_into(field);
@@ -185,8 +188,17 @@ fn check_host(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error> 
             ));
         }
     }
-    if !matches!(host.log_config.kind.as_str(), "json-file" | "none" | "local") {
-        return invalid(format!("logger: no log driver named '{}' is registered", host.log_config.kind));
+    check_log(&host.log_config)?;
+    if !matches!(host.runtime.as_str(), "glassdock" | "runc" | "io.containerd.runc.v2") {
+        return invalid(format!("unknown or invalid runtime name: {}", host.runtime));
+    }
+    if host.storage_opt.as_ref().is_some_and(|options| !options.is_empty()) {
+        return invalid(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option".into(),
+        );
+    }
+    if !matches!(host.isolation.as_str(), "" | "default") {
+        return invalid(format!("invalid isolation: {:?} - linux only supports 'default'", host.isolation));
     }
     if resources.memory != 0 && resources.memory < 6 * 1024 * 1024 {
         return invalid("Minimum memory limit allowed is 6MB".to_owned());
@@ -204,8 +216,8 @@ fn check_host(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error> 
             "Minimum memory limit can not be less than memory reservation limit, see usage".to_owned(),
         );
     }
-    if resources.memory_swappiness.is_some_and(|value| !(-1..=100).contains(&value)) {
-        return invalid("invalid value: memory swappiness must be between 0 and 100".to_owned());
+    if let Some(value) = resources.memory_swappiness.filter(|value| !(-1..=100).contains(value)) {
+        return invalid(format!("Invalid value: {value}, valid memory swappiness range is 0-100"));
     }
     let processors = i64::try_from(std::thread::available_parallelism().map_or(1, usize::from)).unwrap_or(1);
     if resources.nano_cpus < 0 || resources.nano_cpus > processors * 1_000_000_000 {
@@ -213,11 +225,13 @@ fn check_host(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error> 
             "range of CPUs is from 0.01 to {processors}.00, as there are only {processors} CPUs available"
         ));
     }
-    if resources.nano_cpus > 0 && (resources.cpu_period > 0 || resources.cpu_quota > 0) {
-        return invalid(
-            "Conflicting options: Nano CPUs and CPU Period or Quota cannot both be set.".to_owned(),
-        );
+    if resources.nano_cpus > 0 && resources.cpu_period > 0 {
+        return invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set".to_owned());
     }
+    if resources.nano_cpus > 0 && resources.cpu_quota > 0 {
+        return invalid("Conflicting options: Nano CPUs and CPU Quota cannot both be set".to_owned());
+    }
+    check_processors(&resources.cpuset_cpus)?;
     if resources.cpu_period != 0 && !(1_000..=1_000_000).contains(&resources.cpu_period) {
         return invalid(
             "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)".into(),
@@ -241,6 +255,56 @@ fn check_host(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error> 
     check_modes(host, config)
 }
 
+/// Where output goes, and the options of that.
+fn check_log(log: &LogConfig) -> Result<(), Error> {
+    let known: &[&str] = match log.kind.as_str() {
+        "json-file" => {
+            &["max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag"]
+        }
+        "local" => &["max-file", "max-size", "compress"],
+        "none" => return Ok(()),
+        other => {
+            return Err(Error::invalid(format!(
+                "error looking up logging plugin {other}: plugin \"{other}\" not found"
+            )));
+        }
+    };
+    match log
+        .config
+        .keys()
+        .find(|name| !known.contains(&name.as_str()) && !matches!(name.as_str(), "mode" | "max-buffer-size"))
+    {
+        Some(name) => Err(Error::invalid(format!("unknown log opt '{name}' for {} log driver", log.kind))),
+        None => Ok(()),
+    }
+}
+
+/// A list of processors, `0-2,5`, that are all there.
+fn check_processors(list: &str) -> Result<(), Error> {
+    if list.is_empty() {
+        return Ok(());
+    }
+    let invalid = || Error::invalid(format!("Invalid value {list} for cpuset cpus: invalid format: {list}"));
+    let count = std::fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    let available = count.trim();
+    let last =
+        available.rsplit(['-', ',']).next().and_then(|text| text.parse::<u32>().ok()).unwrap_or(u32::MAX);
+    for part in list.split(',') {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        let (from, to) = (from.trim().parse::<u32>(), to.trim().parse::<u32>());
+        let (Ok(from), Ok(to)) = (from, to) else { return Err(invalid()) };
+        if from > to {
+            return Err(invalid());
+        }
+        if to > last {
+            return Err(Error::invalid(format!(
+                "Requested CPUs are not available - requested {list}, available: {available}"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// The modes that share a namespace with the host or another container.
 fn check_modes(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error> {
     let invalid = |message: String| Err(Error::invalid(message));
@@ -262,6 +326,9 @@ fn check_modes(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error>
         return invalid(format!("invalid USER mode: {}", host.userns_mode));
     }
     let shared = host.network_mode.starts_with("container:");
+    if host.network_mode == "container:" {
+        return invalid("invalid network mode: invalid container format container:<name|id>".to_owned());
+    }
     if shared && !host.port_bindings.is_empty() {
         return invalid(
             "conflicting options: port publishing and the container type network mode".to_owned(),
@@ -282,8 +349,12 @@ fn check_modes(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error>
         }
     }
     for line in host.extra_hosts.iter().flatten() {
-        if !line.contains([':', '=']) {
+        let Some((_, address)) = line.split_once([':', '=']).filter(|(name, _)| !name.is_empty()) else {
             return invalid(format!("bad format for add-host: \"{line}\""));
+        };
+        let address = address.trim_matches(['[', ']']);
+        if address != "host-gateway" && address.parse::<std::net::IpAddr>().is_err() {
+            return invalid(format!("invalid IP address in add-host: \"{address}\""));
         }
     }
     Ok(())
@@ -340,6 +411,18 @@ mod tests {
         assert!(host(|host| host.resources.nano_cpus = i64::MAX).is_err());
         assert!(host(|host| host.restart_policy.name = "sometimes".into()).is_err());
         assert!(host(|host| host.pid_mode = "x".into()).is_err());
+        assert!(host(|host| host.runtime = "runc".into()).is_ok());
+        assert!(host(|host| host.runtime = "x".into()).is_err());
+        assert!(host(|host| host.log_config.kind = "x".into()).is_err());
+        assert!(host(|host| host.log_config.config = [("x".into(), String::new())].into()).is_err());
+        assert!(
+            host(|host| host.extra_hosts = Some(vec!["a:1.2.3.4".into(), "b=host-gateway".into()])).is_ok()
+        );
+        assert!(host(|host| host.extra_hosts = Some(vec!["a:b".into()])).is_err());
+        assert!(host(|host| host.resources.cpuset_cpus = "0".into()).is_ok());
+        for list in ["x", "0-", "1-0", "4000000", "0,,"] {
+            assert!(check_processors(list).is_err(), "{list}");
+        }
         assert!(host(|host| host.port_bindings = [("x".into(), vec![])].into()).is_err());
     }
 }

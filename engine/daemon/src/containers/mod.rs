@@ -65,8 +65,11 @@ pub mod health;
 
 mod probe;
 
+mod events;
+
 pub mod inspect;
 pub mod links;
+
 pub mod list;
 pub mod logs;
 pub mod stats;
@@ -74,6 +77,7 @@ pub mod streams;
 pub mod top;
 pub mod view;
 pub mod wait;
+pub mod websocket;
 
 pub use container::Container;
 pub use store::Containers;

@@ -358,7 +358,7 @@ pub struct NetworkingConfig {
 }
 
 /// The body of `ContainerCreate`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 #[expect(missing_docs, reason = "the API's specification describes each field by this name")]
 pub struct CreateRequest {

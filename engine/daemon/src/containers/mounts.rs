@@ -52,7 +52,21 @@ pub fn wanted(record: &Record) -> Result<Vec<Wanted>, Error> {
         if request.kind != "tmpfs" {
             wanted.push(mount(request)?);
         } else {
+            let invalid = |field: &str| {
+                Error::invalid(format!(
+                    "invalid mount config for type \"tmpfs\": field {field} must not be specified"
+                ))
+            };
             check_target(&request.target)?;
+            if !request.source.is_empty() {
+                return Err(invalid("Source"));
+            }
+            if request.bind_options.is_some() {
+                return Err(invalid("BindOptions"));
+            }
+            if request.volume_options.is_some() {
+                return Err(invalid("VolumeOptions"));
+            }
         }
     }
     let mut places: Vec<String> = wanted.iter().map(|wanted| wanted.point.destination.clone()).collect();
@@ -87,6 +101,13 @@ fn bind(text: &str) -> Result<Wanted, Error> {
         [place] => ("", *place, ""),
         [source, place] if place.starts_with('/') => (*source, *place, ""),
         [source, place, mode] => (*source, *place, *mode),
+        [source, place] if !source.is_empty() && !place.is_empty() => {
+            let kind = if source.starts_with('/') { "bind" } else { "volume" };
+            return Err(Error::invalid(format!(
+                "invalid volume specification: '{text}': invalid mount config for type \"{kind}\": invalid mount path: \
+                 '{place}' mount path must be absolute"
+            )));
+        }
         _ => return Err(invalid()),
     };
     if place.is_empty() || (parts.len() > 1 && source.is_empty()) {
@@ -142,8 +163,18 @@ fn mount(request: &MountRequest) -> Result<Wanted, Error> {
     }
     match request.kind.as_str() {
         "bind" => {
+            if request.source.is_empty() {
+                return Err(invalid("field Source must not be empty"));
+            }
+            if request.volume_options.is_some() {
+                return Err(invalid("field VolumeOptions must not be specified"));
+            }
+            if request.tmpfs_options.is_some() {
+                return Err(invalid("field TmpfsOptions must not be specified"));
+            }
             if !request.source.starts_with('/') {
-                return Err(invalid("invalid mount path: mount path must be absolute"));
+                let source = &request.source;
+                return Err(invalid(&format!("invalid mount path: '{source}' mount path must be absolute")));
             }
             let options = request.bind_options.clone().unwrap_or_default();
             if !Path::new(&request.source).exists() && !options.create_mountpoint {
@@ -162,6 +193,12 @@ fn mount(request: &MountRequest) -> Result<Wanted, Error> {
             Ok(Wanted { point, make_source: options.create_mountpoint, copy: false, subpath: String::new() })
         }
         "volume" => {
+            if request.bind_options.is_some() {
+                return Err(invalid("field BindOptions must not be specified"));
+            }
+            if request.tmpfs_options.is_some() {
+                return Err(invalid("field TmpfsOptions must not be specified"));
+            }
             if !request.source.is_empty() {
                 crate::volumes::check_name(&request.source)?;
             }

@@ -50,7 +50,11 @@ pub fn options(host: &HostConfig) -> Result<Options, Error> {
             }
             // This machine has no such module, or doesn't use it: there is nothing to turn off or on.
             ("label" | "apparmor" | "systempaths" | "writable-cgroups", _) => {}
-            _ => return Err(Error::invalid(format!("invalid --security-opt 2: {word:?}"))),
+            // The number says which of Docker's two checks it failed: no name and value, or no name that is known.
+            _ => {
+                let check = if word.contains(['=', ':']) { 2 } else { 1 };
+                return Err(Error::invalid(format!("invalid --security-opt {check}: {word:?}")));
+            }
         }
     }
     Ok(options)
@@ -63,13 +67,19 @@ pub fn options(host: &HostConfig) -> Result<Options, Error> {
 ///
 /// Invalid, in Docker's words, for a name that is none.
 pub fn capabilities(host: &HostConfig) -> Result<Set, Error> {
-    let parse = |names: &Option<Vec<String>>| -> Result<Set, Error> {
+    let parse = |field: &str, names: &Option<Vec<String>>| -> Result<Set, Error> {
         let names = names.as_deref().unwrap_or_default();
-        Set::parse(names).map_err(|error| Error::of(Kind::Invalid, &error))
+        Set::parse(names).map_err(|error| {
+            let unknown = names.iter().find(|name| Set::parse(std::slice::from_ref(*name)).is_err());
+            let Some(name) = unknown else { return Error::of(Kind::Invalid, &error) };
+            let name = name.to_ascii_uppercase();
+            let name = name.strip_prefix("CAP_").unwrap_or(&name);
+            Error::invalid(format!("invalid {field}: unknown capability: \"CAP_{name}\""))
+        })
     };
     let has_all =
         |names: &Option<Vec<String>>| names.iter().flatten().any(|name| name.eq_ignore_ascii_case("all"));
-    let (add, drop) = (parse(&host.cap_add)?, parse(&host.cap_drop)?);
+    let (add, drop) = (parse("CapAdd", &host.cap_add)?, parse("CapDrop", &host.cap_drop)?);
     if host.privileged {
         return Ok(Set::all());
     }

@@ -22,7 +22,10 @@ const AFTER_KILL: Duration = Duration::from_secs(10);
 
 /// `ContainerKill`.
 pub(crate) async fn kill(call: Call) -> Reply {
-    let container = call.engine.containers.find(call.param("id"))?;
+    let name = call.param("id");
+    let container = call.engine.containers.find(name).map_err(|error| {
+        Error::new(error.kind(), format!("Cannot kill container: {name}: {}", error.message()))
+    })?;
     let signal = match call.query("signal") {
         None | Some("") => Signal::KILL,
         Some(text) => parse(text)?,

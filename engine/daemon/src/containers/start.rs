@@ -25,7 +25,7 @@ use super::container::{Container, Live};
 use super::create::now;
 use super::record::{Record, State, Status};
 use super::spec::Shared;
-use super::{files, health, links, networks, spec, supervise};
+use super::{events, files, health, links, networks, spec, supervise};
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
@@ -83,6 +83,7 @@ pub(crate) async fn begin(
     match launched {
         Ok(launched) => {
             container.set_live(Some(Live { shim: launched.shim, receiver: Some(receiver) }));
+            events::joined(engine, container);
             container.emit(engine, "start", &[]);
             health::watch(engine, container);
             supervise::spawn(engine, container, launched.watch, Some(launched.process))
@@ -126,6 +127,10 @@ impl From<glassdock_runtime::Error> for Failed {
         let task = |message: &str| format!("failed to create task for container: {message}: unknown");
         match &error {
             // Docker answers 400 for a program that can't be executed, 500 for everything else.
+            // As the client's user is looked for before anything is made there, that has its own words.
+            Runtime::Step(failed) if failed.message.starts_with("unable to find ") => {
+                Self { error: Error::internal(failed.message.clone()), status: failed.status }
+            }
             Runtime::Step(failed) => {
                 let kind = if matches!(failed.status, 126 | 127) { Kind::Invalid } else { Kind::Internal };
                 Self { error: Error::new(kind, task(&failed.message)), status: failed.status }
@@ -179,8 +184,8 @@ fn launch(
         Err(failed) => {
             // A shim whose init did not come to its execve ends by itself; one that waits is told to.
             let _ = shim.kill(9, true, trace);
-            let process = created.shim;
-            tokio::task::spawn_blocking(move || process.wait(&Trace::off()));
+            // Waited for, so that the next start finds nothing of this one.
+            let _ = created.shim.wait(&Trace::off());
             if let Err(error) = engine.networks.release(trace, &container.id) {
                 tracing::warn!(id = container.id, %error, "networks of a failed start stay");
             }

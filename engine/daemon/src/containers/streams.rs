@@ -147,6 +147,19 @@ impl Shape {
     }
 }
 
+/// What is in whole frames, without their headers.
+#[must_use]
+pub fn without_headers(frames: &[u8]) -> Vec<u8> {
+    let (mut rest, mut out) = (frames, Vec::with_capacity(frames.len()));
+    while let [_, _, _, _, a, b, c, d, after @ ..] = rest {
+        let length = usize::try_from(u32::from_be_bytes([*a, *b, *c, *d])).unwrap_or(usize::MAX);
+        let (bytes, next) = after.split_at(length.min(after.len()));
+        out.extend_from_slice(bytes);
+        rest = next;
+    }
+    out
+}
+
 /// Joins a client with a process until the output's end, the client's leaving, or
 /// the keys that detach. After the output's end the client is kept until `settled`.
 pub async fn join(client: Upgraded, shim: UnixStream, keys: Vec<u8>, settled: impl Future<Output = ()>) {
@@ -287,6 +300,13 @@ mod tests {
             client.read_to_end(&mut output).await.expect("the output");
             assert_eq!((output.as_slice(), &input), (wanted, b"input"));
         }
+    }
+
+    #[test]
+    fn frames_lose_their_headers() {
+        assert_eq!(without_headers(b"\x01\0\0\0\0\0\0\x02hi\x02\0\0\0\0\0\0\x01!"), b"hi!");
+        assert_eq!(without_headers(b"\x01\0\0\0\0\0\0\x09hi"), b"hi");
+        assert_eq!(without_headers(b"\x01\0\0"), b"");
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tokio::net::UnixStream;
 
 use super::container::Container;
 use super::record::Status;
-use super::{health, remove, start};
+use super::{events, health, remove, start};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::operations::Use;
@@ -96,6 +96,7 @@ pub(crate) async fn ended(
         None => engine.operations.own(vec!["container".to_owned(), container.name()]),
     };
     let (work, trace) = (Arc::clone(container), place.trace().clone());
+    let endpoints = engine.networks.endpoints_of(&container.id);
     let settled = engine
         .blocking(move |engine| {
             let exit = told.or_else(|| work.bundle.exit().ok().flatten());
@@ -126,6 +127,7 @@ pub(crate) async fn ended(
     }
     container.tell_state(place.trace(), Some(from), if restart { "restarting" } else { "exited" });
     container.emit(engine, "die", &[("exitCode", exit.status.to_string())]);
+    events::parted(engine, container, &endpoints);
     container.advance(|progress| {
         progress.running = false;
         progress.exits += 1;

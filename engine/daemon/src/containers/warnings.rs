@@ -31,6 +31,9 @@ pub fn of(host: &mut HostConfig, cgroups: &Hierarchy) -> Vec<String> {
         warnings.push("Device requests (such as --gpus) are not supported here. Discarded.".to_owned());
         host.resources.device_requests = None;
     }
+    if host.network_mode == "host" && !host.port_bindings.is_empty() {
+        warnings.push("Published ports are discarded when using host network mode".to_owned());
+    }
     if host.resources.kernel_only() {
         warnings.push("Real-time CPU limits need a kernel with RT_GROUP_SCHED. Discarded.".to_owned());
         host.resources.cpu_realtime_period = 0;

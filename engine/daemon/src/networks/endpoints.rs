@@ -81,6 +81,7 @@ struct CreateRequest {
 #[serde(default, rename_all = "PascalCase")]
 struct IpamRequest {
     driver: String,
+    options: Option<BTreeMap<String, String>>,
     config: Vec<PoolRequest>,
 }
 
@@ -163,6 +164,7 @@ fn planned(request: CreateRequest) -> Result<NewNetwork, Error> {
         name: request.name,
         internal: request.internal,
         attachable: request.attachable,
+        ipam_options: request.ipam.options,
         labels: request.labels,
         options: request.options,
         ..NewNetwork::default()
@@ -209,6 +211,9 @@ struct ConnectRequest {
 /// `NetworkConnect`.
 pub(crate) async fn connected(mut call: Call) -> Reply {
     let request: ConnectRequest = call.json().await?;
+    if request.container.is_empty() {
+        return Err(Error::invalid("invalid container name or ID: value is empty"));
+    }
     let container = call.engine.containers.find(&request.container)?;
     let network = call.engine.networks.find(call.param("id")).map_err(failed)?;
     let trace = call.trace.clone();

@@ -23,7 +23,7 @@ use glassdock_network::Network;
 use crate::engine::Engine;
 
 /// Tells `docker events` what happened to a network.
-fn emit(engine: &Engine, action: &str, network: &Network, container: Option<&str>) {
+pub(crate) fn emit(engine: &Engine, action: &str, network: &Network, container: Option<&str>) {
     let mut attributes = BTreeMap::from([
         ("name".to_owned(), network.name.clone()),
         ("type".to_owned(), network.driver.name().to_owned()),

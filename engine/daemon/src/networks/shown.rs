@@ -36,7 +36,7 @@ pub(super) struct Shown {
 #[serde(rename_all = "PascalCase")]
 struct ShownIpam {
     driver: &'static str,
-    /// None for the networks that are there from the start, as in Docker.
+    /// None for the networks that are there from the start, and where a client named none, as in Docker.
     options: Option<BTreeMap<String, String>>,
     config: Option<Vec<ShownPool>>,
 }
@@ -131,7 +131,7 @@ fn ipam(network: &Network) -> ShownIpam {
     });
     ShownIpam {
         driver: "default",
-        options: (!network.builtin).then(BTreeMap::new),
+        options: network.ipam_options.clone(),
         config: pool.map(|pool| vec![pool]),
     }
 }

@@ -28,8 +28,8 @@ pub(crate) async fn create(mut call: Call) -> Reply {
     let request: CreateRequest = call.json_or_empty().await?.unwrap_or_default();
     if !matches!(request.driver.as_str(), "" | "local") {
         return Err(Error::not_found(format!(
-            "error looking up volume plugin {}: plugin \"{}\" not found",
-            request.driver, request.driver
+            "create {}: error looking up volume plugin {}: plugin \"{}\" not found",
+            request.name, request.driver, request.driver
         )));
     }
     let volume = Volume {

@@ -1,6 +1,6 @@
 //! Bad input, and clients that behave badly: a clear answer, and nothing leaks.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
 use crate::support::{eventually, lab};
@@ -18,11 +18,28 @@ fn nonsense_gets_a_clear_answer() {
         (r#"{"Image":"busybox","HostConfig":{"Memory":-99999999999999999999}}"#, 400, "invalid JSON"),
         (r#"{"Image":"busybox","HostConfig":{"Memory":1}}"#, 400, "6MB"),
         (r#"{"Image":"busybox","HostConfig":{"Binds":["a:b:c:d"]}}"#, 400, "invalid volume specification"),
-        (r#"{"Image":"busybox","HostConfig":{"CapAdd":["NONSENSE"]}}"#, 400, ""),
+        (r#"{"Image":"busybox","HostConfig":{"CapAdd":["NONSENSE"]}}"#, 400, "CAP_NONSENSE"),
         (r#"{"Image":"busybox","HostConfig":{"PortBindings":{"99999/tcp":[{}]}}}"#, 400, "port"),
         (r#"{"Image":"not-there"}"#, 404, "No such image: not-there:latest"),
         (r#"{"Image":"NOT A NAME"}"#, 400, "reference"),
         (r#"{"Image":"busybox","Cmd":["true"],"Unknown":{"a":[1]}}"#, 201, ""),
+        (r#"{"image":"busybox","cmd":["true"],"hostConfig":{"memory":1}}"#, 400, "6MB"),
+        ("{}", 400, "config cannot be empty"),
+        ("null", 400, "config cannot be empty"),
+        (r#"{"Image":"busybox","HostConfig":{"VolumesFrom":["nobody"]}}"#, 400, "No such container: nobody"),
+        (
+            r#"{"Image":"busybox","HostConfig":{"PidMode":"container:nobody"}}"#,
+            400,
+            "No such container: nobody",
+        ),
+        (r#"{"Image":"busybox","HostConfig":{"Runtime":"kata"}}"#, 400, "runtime name: kata"),
+        (r#"{"Image":"busybox","HostConfig":{"LogConfig":{"Type":"splunk"}}}"#, 400, "logging plugin splunk"),
+        (r#"{"Image":"busybox","HostConfig":{"ExtraHosts":["a:b"]}}"#, 400, "add-host"),
+        (
+            r#"{"Image":"busybox","HostConfig":{"CpusetCpus":"9999999"}}"#,
+            400,
+            "Requested CPUs are not available",
+        ),
         (r#"{"Image":"busybox","Cmd":null,"Env":null,"HostConfig":null}"#, 201, ""),
     ] {
         let (got, answer) = create(body);
@@ -34,6 +51,9 @@ fn nonsense_gets_a_clear_answer() {
     for (method, path, status) in [
         ("GET", "/nothing", 404),
         ("GET", "/v1.99/version", 400),
+        ("GET", "/v2.0/version", 400),
+        ("GET", "/containers/nobody/checkpoints", 501),
+        ("GET", "/containers/json?filters=%7B%22health%22%3A%5B%22x%22%5D%7D", 400),
         ("GET", "/v1.10/version", 400),
         ("PUT", "/containers/json", 404),
         ("GET", "/containers/..%2f..%2fetc/json", 404),
@@ -69,6 +89,27 @@ fn a_body_has_bounds() {
         assert_eq!(status, 400);
     }
     assert_eq!(lab.request("GET", "/_ping", "").0, 200);
+}
+
+#[test]
+fn a_client_that_still_sends_gets_its_answer() {
+    let Some(lab) = lab() else { return };
+    for path in ["/nothing", "/v1.99/containers/create", "/containers/nobody/exec", "/secrets/create"] {
+        let mut client = UnixStream::connect(lab.socket()).expect("a connection");
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: 100000\r\n\r\n"
+        );
+        client.write_all(head.as_bytes()).expect("a head");
+        // The answer is on its way long before the body is.
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        for _ in 0..100 {
+            client.write_all(&[b' '; 1000]).expect("the body is still taken");
+        }
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 4") || answer.starts_with("HTTP/1.1 503"), "{path}: {answer}");
+    }
 }
 
 #[test]

@@ -86,6 +86,50 @@ fn volumes_get_what_the_image_has_and_outlive_containers() {
 }
 
 #[test]
+fn events_tell_what_happened_in_dockers_order() {
+    let Some(lab) = lab() else { return };
+    let body = r#"{"Image":"busybox","Cmd":["true"],"HostConfig":{"Binds":["nest:/x"],"AutoRemove":true}}"#;
+    assert_eq!(lab.request("POST", "/containers/create?name=swan", body).0, 201);
+    assert_eq!(lab.request("POST", "/containers/swan/start", "").0, 204);
+    assert!(eventually(|| lab.request("GET", "/containers/swan/json", "").0 == 404));
+    let now = crate::health::soon();
+    let (_, told) = lab.request("GET", &format!("/events?since=1&until={now}"), "");
+    let told: Vec<serde_json::Value> =
+        told.lines().map(|line| serde_json::from_str(line).expect("an event")).collect();
+    let told: Vec<_> = told
+        .iter()
+        .filter(|event| event["Type"] != "image")
+        .map(|event| format!("{} {}", event["Type"], event["Action"]).replace('"', ""))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "volume create",
+            "container create",
+            "network connect",
+            "volume mount",
+            "container start",
+            "container die",
+            "network disconnect",
+            "volume unmount",
+            "container destroy",
+        ]
+    );
+}
+
+#[test]
+fn a_start_that_failed_can_be_tried_again_at_once() {
+    let Some(lab) = lab() else { return };
+    lab.create("wren", &["nothing-of-that-name"]);
+    let start = || lab.request("POST", "/containers/wren/start", "");
+    let first = start();
+    assert_eq!(first.0, 400, "{}", first.1);
+    for _ in 0..3 {
+        assert_eq!(start(), first);
+    }
+}
+
+#[test]
 fn the_docker_client_is_at_home() {
     let Some(lab) = lab() else { return };
     let docker = |arguments: &[&str]| {

@@ -5,13 +5,20 @@
 mod support;
 
 mod files;
+mod health;
 
 mod input;
 
+mod leaks;
+
 mod life;
+
+mod links;
 
 mod operations;
 
 mod restart;
 
 mod search;
+
+mod streams;

@@ -136,6 +136,10 @@ impl Lab {
         self.daemon.as_ref().expect("a daemon").id()
     }
 
+    pub(crate) fn bridge(&self) -> &str {
+        &self.bridge
+    }
+
     pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("docker.sock")
     }
