@@ -7,8 +7,9 @@
 
 use glassdock_trace::Tree;
 
-use crate::checks;
+use crate::checks::{self, Done};
 use crate::lab::Lab;
+use crate::observe;
 use crate::read::Lesson;
 use crate::run::{chain, observed, prepare};
 use crate::scenario::Step;
@@ -73,15 +74,19 @@ fn judge(step: &Step, wrong: &str, failed: &[bool], has_failed: &mut [bool], pro
 /// Leads a lab up to a step, types a wrong answer, and says which checks fail.
 async fn answer(lesson: &Lesson, number: usize, wrong: &str, lab: &Lab) -> Result<Vec<bool>, String> {
     prepare(lesson, lab).await?;
-    let mut tree = Tree::default();
+    let (mut ran, mut tree) = (None, Tree::default());
     let steps = &lesson.scenario.steps;
     for step in steps.iter().take(number) {
-        observed(&step.command, step.timeout, lab).await.map_err(|error| error.to_string())?;
+        observed(&step.command, step.timeout, lab, &mut |_, _| {})
+            .await
+            .map_err(|error| error.to_string())?;
     }
     let Some(step) = steps.get(number) else { return Ok(Vec::new()) };
     if !wrong.is_empty() {
-        (_, tree) = observed(wrong, step.timeout, lab).await.map_err(|error| error.to_string())?;
+        let did = observed(wrong, step.timeout, lab, &mut |_, _| {}).await;
+        let (typed, operations) = did.map_err(|error| error.to_string())?;
+        (ran, tree) = (Some(typed), observe::tree(&operations));
     }
-    let verdicts = checks::all(&step.check, lab, &tree).await;
+    let verdicts = checks::all(&step.check, lab, Done { ran: ran.as_ref(), tree: &tree }).await;
     Ok(verdicts.iter().map(|verdict| !verdict.ok()).collect())
 }
