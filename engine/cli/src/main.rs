@@ -118,7 +118,7 @@ async fn perform(program: &'static str, argv: &[String], global: &Args, args: &A
     let flushed = cx.out.flush();
     let result = result.and(flushed);
     let status = result.as_ref().map_or_else(|failure| failure.status, |()| 0);
-    operation.end(&mut cx.client, status).await;
+    operation.end(&mut cx.client, status, watch.is_open()).await;
     watch.end().await;
     result
 }

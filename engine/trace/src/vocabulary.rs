@@ -237,6 +237,8 @@ vocabulary! {
     Evidence CgroupSet = "cgroup.set" { path: String, file: String, value: String }
     /// A process is put under a control group.
     Evidence CgroupAttach = "cgroup.attach" { path: String, pid: u32 }
+    /// The kernel's own list of the processes in a control group is read.
+    Step CgroupRead = "cgroup.read" { path: String, pids: Vec<u32> }
     /// A control group is removed.
     Step CgroupRemove = "cgroup.remove" { path: String }
     /// A resource limit of a process.

@@ -182,6 +182,12 @@ impl Lab {
         Error::Server { name, said }
     }
 
+    /// The folder that all of it is in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The daemon's root.
     #[must_use]
     pub fn root(&self) -> PathBuf {

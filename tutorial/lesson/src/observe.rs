@@ -26,8 +26,9 @@ pub fn now(root: &Path) -> Moment {
     Moment(recordings(root).into_iter().map(|(path, reading)| (path, reading.events.len())).collect())
 }
 
-/// What happened since `moment`, once every operation of a command has ended.
-pub async fn since(root: &Path, moment: &Moment) -> Tree {
+/// What happened since `moment`, once every operation of a command has ended: each operation's
+/// events, in the order in which the operations began.
+pub async fn since(root: &Path, moment: &Moment) -> Vec<Vec<Event>> {
     let began = Instant::now();
     let mut last = 0;
     loop {
@@ -35,15 +36,21 @@ pub async fn since(root: &Path, moment: &Moment) -> Tree {
         let count: usize = new.iter().map(Vec::len).sum();
         let settled = new.iter().all(|events| is_over(events)) && count == last;
         if settled || began.elapsed() > SETTLE {
-            let mut tree = Tree::default();
-            for events in &new {
-                tree.add(events);
-            }
-            return tree;
+            return new;
         }
         last = count;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// The steps of some operations.
+#[must_use]
+pub fn tree(operations: &[Vec<Event>]) -> Tree {
+    let mut tree = Tree::default();
+    for events in operations {
+        tree.add(events);
+    }
+    tree
 }
 
 /// The new events of each recording that has some, in the order in which the operations began.

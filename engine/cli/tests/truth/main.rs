@@ -69,6 +69,13 @@ fn each_request_of_a_pull_that_the_wire_saw_is_in_the_trace_and_nothing_else() {
 }
 
 #[test]
+fn a_command_that_asks_the_daemon_for_nothing_ends_its_trace_all_the_same() {
+    let Some(lab) = Lab::start() else { return };
+    let told = lab.refused(&["run", "--trace", "–i", "busybox"]);
+    assert!(told.contains("exit status 125") && told.contains("invalid reference format"), "{told}");
+}
+
+#[test]
 fn an_exec_into_a_container_joins_what_the_trace_says() {
     let Some(lab) = Lab::start() else { return };
     lab.glassdock(&["run", "-d", "--name", "long", "busybox", "sleep", "60"]);
