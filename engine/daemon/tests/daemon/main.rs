@@ -5,6 +5,7 @@
 mod support;
 
 mod files;
+
 mod health;
 
 mod input;
