@@ -143,6 +143,10 @@ impl Names {
 
     /// Ids in paths say by their folder of what they are.
     fn in_folder(&mut self, before: &str, word: &str) -> Option<String> {
+        // A registry makes up an id for each upload, in whatever shape it likes.
+        if before.ends_with("/blobs/uploads/") && word.len() >= 16 {
+            return Some("UPLOAD".to_owned());
+        }
         let sorts = [("layers/", "layer"), ("containers/", "c"), ("blobs/sha256/", "blob")];
         let (_, sort) = sorts.into_iter().find(|(folder, _)| before.ends_with(folder))?;
         (word.len() == 64 && is_hex(word)).then(|| self.name(sort, word))
@@ -160,6 +164,9 @@ impl Names {
                 out.push_str("PID");
             } else if let Some(name) = self.in_folder(&out, word) {
                 out.push_str(&name);
+            } else if out.ends_with('%') {
+                // Percent-encoded: `%7B` is a brace, and no size.
+                out.push_str(word);
             } else {
                 out.push_str(&self.word(word));
             }
@@ -374,6 +381,9 @@ mod tests {
     #[test]
     fn addresses_ports_and_processes() {
         assert_eq!(text("http://127.0.0.1:41234/v2/"), "http://127.0.0.1:PORT/v2/");
+        let upload = "/v2/a/blobs/uploads/bce54834fb2549962fd62f4def1a6586?digest=x";
+        assert_eq!(text(upload), "/v2/a/blobs/uploads/UPLOAD?digest=x");
+        assert_eq!(text("?filters=%7B%22stars%22"), "?filters=%7B%22stars%22");
         assert_eq!(text("10.1.2.3/24 via 10.1.2.1, 10.1.2.3."), "ip1/24 via ip2, ip1.");
         assert_eq!(text("/proc/4711/ns/net"), "/proc/PID/ns/net");
         assert_eq!(text("vethab12cd on 0.0.0.0:80"), "veth1 on 0.0.0.0:80");
