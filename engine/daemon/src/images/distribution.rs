@@ -10,7 +10,8 @@ use crate::reply::{self, Reply};
 pub(crate) async fn inspect(call: Call) -> Reply {
     let reference = Reference::parse(call.param("name"))?;
     let credentials = credentials::read(call.header("x-registry-auth"))?;
-    let found = call.engine.registry.look_up(&call.trace, &reference, credentials.as_ref()).await?;
+    let (found, platforms) =
+        call.engine.registry.inspect(&call.trace, &reference, credentials.as_ref()).await?;
     let descriptor = json!({ "mediaType": found.media_type, "digest": found.digest, "size": found.size });
-    reply::json(&json!({ "Descriptor": descriptor, "Platforms": [] }))
+    reply::json(&json!({ "Descriptor": descriptor, "Platforms": platforms }))
 }

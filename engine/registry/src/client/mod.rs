@@ -44,6 +44,8 @@ mod blobs;
 
 pub mod pull;
 
+mod distribution;
+
 pub mod push;
 
 mod login;

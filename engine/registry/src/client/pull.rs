@@ -84,7 +84,11 @@ impl Client {
         Err(first.unwrap_or(Error::Worker))
     }
 
-    fn sessions(&self, reference: &Reference, credentials: Option<&Credentials>) -> Vec<Arc<Session>> {
+    pub(super) fn sessions(
+        &self,
+        reference: &Reference,
+        credentials: Option<&Credentials>,
+    ) -> Vec<Arc<Session>> {
         let scope = format!("repository:{}:pull", reference.path());
         endpoints(&self.config, reference.domain())
             .into_iter()
@@ -127,7 +131,7 @@ pub(super) fn keep_going(session: &Session, error: Error, first: &mut Option<Err
 }
 
 /// The tag or digest that is asked for; a digest decides where there are both.
-fn wanted(reference: &Reference) -> String {
+pub(super) fn wanted(reference: &Reference) -> String {
     reference.digest().map_or_else(|| reference.tag().unwrap_or("latest").to_owned(), ToString::to_string)
 }
 
