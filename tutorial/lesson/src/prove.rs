@@ -35,12 +35,12 @@ pub async fn lesson(lesson: &Lesson, tools: &Tools) -> Proof {
         for pair in step.wrong.chunks(2) {
             let tried = match pair {
                 [one, other] => {
-                    let both = (attempt(lesson, number, one, tools), attempt(lesson, number, other, tools));
-                    let (one, other) = tokio::join!(both.0, both.1);
+                    let try_it = |wrong| Box::pin(attempt(lesson, number, wrong, tools));
+                    let (one, other) = tokio::join!(try_it(one), try_it(other));
                     vec![one, other]
                 }
                 _ => match pair.first() {
-                    Some(one) => vec![attempt(lesson, number, one, tools).await],
+                    Some(one) => vec![Box::pin(attempt(lesson, number, one, tools)).await],
                     None => Vec::new(),
                 },
             };
