@@ -17,7 +17,7 @@ use crate::language::expand::{Rules, expand};
 use crate::language::instruction::From;
 use crate::language::{Error, File, Instruction, Kind, Position, Problem, Word, flags, nearest};
 
-/// Arguments that may be given without being declared, as [`Scope`] has them: those of proxies.
+/// Arguments that may be given without being declared, those of proxies.
 pub const PREDEFINED: [&str; 10] = [
     "HTTP_PROXY",
     "http_proxy",
