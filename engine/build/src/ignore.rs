@@ -88,6 +88,14 @@ impl Ignore {
         Some(())
     }
 
+    /// These patterns, and then those: what the first leave out, the others don't take in again
+    /// unless they say so.
+    #[must_use]
+    pub fn and(mut self, more: &Self) -> Self {
+        self.rules.extend(more.rules.iter().cloned());
+        self
+    }
+
     /// Whether there are no patterns.
     #[must_use]
     pub fn is_empty(&self) -> bool {

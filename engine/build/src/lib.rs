@@ -8,8 +8,9 @@
 //! ```
 //!
 //! Reading order: the [`language`], [`check`]s that people know from Docker, the
-//! [`plan`] of stages, [`ignore`] (`.dockerignore`), and [`change`], which applies
-//! the instructions that only change an image's config.
+//! [`plan`] of stages, [`ignore`] (`.dockerignore`), [`change`], which applies
+//! the instructions that only change an image's config, and the [`cache`]'s keys.
+//! What needs an engine (running, copying) is done by the daemon.
 
 pub mod language;
 
@@ -20,5 +21,7 @@ pub mod plan;
 pub mod ignore;
 
 pub mod change;
+
+pub mod cache;
 
 pub use language::{File, read};
