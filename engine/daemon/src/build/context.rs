@@ -41,9 +41,7 @@ impl Context {
         let folder = root.join("builds").join(hex::encode(digits));
         DirBuilder::new().recursive(true).mode(0o700).create(folder.join("context"))?;
         let mut context = Self { folder, dockerfile: Vec::new(), ignore: Ignore::default(), next: 0.into() };
-        let unpacked = context.unpack(&mut body);
-        body.drain();
-        unpacked?;
+        context.unpack(&mut body)?;
         context.dockerfile = context
             .read(dockerfile, LARGEST_FILE as u64)?
             .ok_or_else(|| Error::internal(format!("Cannot locate specified Dockerfile: {dockerfile}")))?;

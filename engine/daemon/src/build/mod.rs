@@ -44,12 +44,12 @@ use crate::reply::{self, Reply};
 
 /// `ImageBuild`.
 pub(crate) async fn build(mut call: Call) -> Reply {
+    let body = pipe::request(call.take_body());
     let wish = request::Wish::of(&call)?;
     let auth = credentials::read_all(call.header("x-registry-config"))?;
     let part = call.operation.clone().ok_or_else(|| Error::internal("a build needs an operation"))?;
     let (sender, lines) = stream::lines();
     let (engine, trace) = stream::parts(&call);
-    let body = pipe::request(call.take_body());
     let told = sender.clone();
     let kept = std::sync::Arc::clone(&part);
     let work = async move {
@@ -57,9 +57,9 @@ pub(crate) async fn build(mut call: Call) -> Reply {
         let context = engine
             .blocking(move |engine| context::Context::receive(&engine.config.root, body, &place))
             .await?;
-        builder::Builder { engine, trace, part: kept, wish, auth, told, context }.build().await
+        Box::pin(builder::Builder { engine, trace, part: kept, wish, auth, told, context }.build()).await
     };
-    stream::reply(Some(part), sender, lines, work).await
+    Box::pin(stream::reply(Some(part), sender, lines, Box::pin(work))).await
 }
 
 /// `BuildPrune`: the cache forgets its steps, and what `RUN --mount=type=cache` kept goes. Layers stay as

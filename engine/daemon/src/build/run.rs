@@ -53,7 +53,7 @@ pub struct Running<'a> {
 #[derive(Debug)]
 pub enum Ended {
     /// Well: with a layer, or without a change.
-    Well(Option<Made>),
+    Well(Option<Box<Made>>),
     /// With a status that isn't 0.
     Failed(i32),
 }
@@ -115,7 +115,7 @@ impl Running<'_> {
             self.words.text(&format!(" ---> Removed intermediate container {}\n", short(&container.id)));
         }
         kept.done(true);
-        Ok(Ended::Well(made))
+        Ok(Ended::Well(made.map(Box::new)))
     }
 
     /// Tells the output as it comes; what goes to standard error is red, as in Docker.

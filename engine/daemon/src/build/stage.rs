@@ -328,7 +328,7 @@ impl Stage {
         };
         match running.run(argv.clone(), env).await? {
             Ended::Well(made) => {
-                self.settle(shared, step, key, None, by, made).await?;
+                self.settle(shared, step, key, None, by, made.map(|made| *made)).await?;
                 Ok(true)
             }
             Ended::Failed(code) => {
