@@ -96,6 +96,7 @@ fn start(program: &'static str, argv: &[String]) -> Result<(), Failure> {
             warn_of_h(deprecated);
             print(help::command(found.spec, program, &name, own::examples(found.spec.name())))
         }
+        Parsed::Command(args) if commands::build::read::is_asked(&args) => commands::build::read::read(&args),
         Parsed::Command(args) => own::live::with_runtime(perform(program, argv, &global, &args)),
     }
 }

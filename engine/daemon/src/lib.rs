@@ -15,7 +15,7 @@
 //! [`server`]), which endpoint is whose ([`router`], and [`route`] that matches a
 //! path), what a handler gets and gives ([`call`], [`reply`], [`pipe`], [`error`]), what is
 //! behind them all ([`engine`]), how a request becomes a trace ([`operations`]),
-//! and then the resources: [`system`], [`images`], [`containers`], [`networks`], [`volumes`], [`events`],
+//! and then the resources: [`system`], [`images`], [`containers`], [`build`], [`networks`], [`volumes`], [`events`],
 //! and what this engine does not have ([`absent`]).
 //!
 //! Invariants:
@@ -62,6 +62,8 @@ pub mod saved;
 pub mod images;
 
 pub mod containers;
+
+pub mod build;
 
 pub mod networks;
 

@@ -7,7 +7,7 @@ use http::Method;
 use crate::call::Call;
 use crate::reply::{Reply, Response};
 use crate::route::{Route, matches};
-use crate::{absent, containers, events, images, networks, operations, system, volumes};
+use crate::{absent, build, containers, events, images, networks, operations, system, volumes};
 
 /// `METHOD "/path" OperationName handler,` – a line an endpoint.
 macro_rules! routes {
@@ -84,6 +84,8 @@ pub const ROUTES: &[Route] = routes! {
     POST   "/networks/{id}/connect"               NetworkConnect          networks::endpoints::connected,
     POST   "/networks/{id}/disconnect"            NetworkDisconnect       networks::endpoints::disconnected,
     // ---- images ----
+    POST   "/build"                               ImageBuild              build::build,
+    POST   "/build/prune"                         BuildPrune              build::prune,
     GET    "/images/json"                         ImageList               images::list::list,
     POST   "/images/create"                       ImageCreate             images::pull::create,
     POST   "/commit"                              ImageCommit             images::commit::commit,

@@ -307,6 +307,13 @@ vocabulary! {
     Evidence VolumeMount = "volume.mount" { name: String, target: String, read_only: bool }
     /// A volume is removed.
     Step VolumeRemove = "volume.remove" { name: String }
+
+    /// An instruction of a Dockerfile is carried out.
+    Step BuildInstruction = "build.instruction" { instruction: String, line: u64, stage: Option<String>, image: Option<String> }
+    /// What an instruction would make is known from an earlier build.
+    Step CacheHit = "cache.hit" { key: String, layer: Option<String> }
+    /// What an instruction makes is not known: it must be carried out.
+    Step CacheMiss = "cache.miss" { key: String, reason: String }
 }
 
 #[cfg(test)]

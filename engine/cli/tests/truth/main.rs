@@ -9,6 +9,7 @@
 
 mod kernel;
 mod lab;
+mod reading;
 mod wire;
 
 use std::collections::BTreeMap;

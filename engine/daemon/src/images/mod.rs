@@ -28,11 +28,11 @@ pub(crate) mod load;
 
 mod instructions;
 
-mod stream;
+pub(crate) mod stream;
 
-mod progress;
+pub(crate) mod progress;
 
-mod credentials;
+pub(crate) mod credentials;
 
 use std::collections::BTreeMap;
 
@@ -84,7 +84,13 @@ impl From<RegistryError> for Error {
 }
 
 /// Tells everyone what happened to an image.
-fn tell(engine: &Engine, action: &str, id: &Digest, name: &str, labels: &BTreeMap<String, String>) {
+pub(crate) fn tell(
+    engine: &Engine,
+    action: &str,
+    id: &Digest,
+    name: &str,
+    labels: &BTreeMap<String, String>,
+) {
     let mut attributes = labels.clone();
     attributes.insert("name".to_owned(), name.to_owned());
     engine.events.emit("image", action, &id.to_string(), attributes);

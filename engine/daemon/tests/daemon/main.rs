@@ -4,6 +4,8 @@
 
 mod support;
 
+mod build;
+
 mod files;
 
 mod health;

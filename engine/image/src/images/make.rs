@@ -42,6 +42,8 @@ pub struct Changed<'a> {
     pub lower: &'a [PathBuf],
     /// The diff ids of the layers below it, the lowest first.
     pub below: &'a [DiffId],
+    /// The latest time that an entry may have, in seconds since 1970: for layers that come out the same again.
+    pub latest: Option<i64>,
 }
 
 impl Images {
@@ -56,8 +58,9 @@ impl Images {
         lease: &Lease,
         changed: Changed<'_>,
     ) -> Result<Option<Made>, Error> {
-        let Changed { upper, lower, below } = changed;
-        let (fresh, diffed) = self.pack(|out| Ok(self.layers.diff_container(trace, upper, lower, out)?))?;
+        let Changed { upper, lower, below, latest } = changed;
+        let diff = |out: &mut dyn Write| self.layers.diff_until(trace, upper, lower, latest, out);
+        let (fresh, diffed) = self.pack(|out| Ok(diff(out)?))?;
         if diffed.entries + diffed.whiteouts == 0 {
             return Ok(None);
         }

@@ -28,10 +28,16 @@ pub struct Diffed {
     pub whiteouts: u64,
 }
 
-pub(super) fn diff(upper: &Path, left_out: &HashSet<Vec<u8>>, out: impl Write) -> Result<Diffed, Error> {
+pub(super) fn diff(
+    upper: &Path,
+    left_out: &HashSet<Vec<u8>>,
+    latest: Option<i64>,
+    out: impl Write,
+) -> Result<Diffed, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = open(upper, flags, Mode::empty()).map_err(|errno| disk("open", upper)(errno.into()))?;
-    let out = Writer::new(Hashing { out, hasher: Hasher::new(Algorithm::Sha256), size: 0 }, true);
+    let mut out = Writer::new(Hashing { out, hasher: Hasher::new(Algorithm::Sha256), size: 0 }, true);
+    out.latest = latest;
     let mut walk = Walk::new(root, out, Flavour::Layer(left_out), b"");
     walk.all()?;
     walk.out.finish()?;

@@ -328,7 +328,7 @@ impl Layers {
     ///
     /// If something can't be read or written, or can't be said in an archive.
     pub fn diff(&self, trace: &Trace, upper: &Path, out: impl Write) -> Result<Diffed, Error> {
-        Self::diff_without(trace, upper, &HashSet::new(), out)
+        Self::diff_without(trace, upper, &HashSet::new(), None, out)
     }
 
     /// As [`Layers::diff`], for a container on the layers `lower` (the uppermost first): the empty
@@ -344,19 +344,36 @@ impl Layers {
         lower: &[PathBuf],
         out: impl Write,
     ) -> Result<Diffed, Error> {
-        Self::diff_without(trace, upper, &changes::furniture(upper, lower)?, out)
+        self.diff_until(trace, upper, lower, None, out)
+    }
+
+    /// As [`Layers::diff_container`]; no entry has a later time than `latest`, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layers::diff`].
+    pub fn diff_until(
+        &self,
+        trace: &Trace,
+        upper: &Path,
+        lower: &[PathBuf],
+        latest: Option<i64>,
+        out: impl Write,
+    ) -> Result<Diffed, Error> {
+        Self::diff_without(trace, upper, &changes::furniture(upper, lower)?, latest, out)
     }
 
     fn diff_without(
         trace: &Trace,
         upper: &Path,
         left_out: &HashSet<Vec<u8>>,
+        latest: Option<i64>,
         out: impl Write,
     ) -> Result<Diffed, Error> {
         let body =
             Body::LayerDiff { upper: upper.display().to_string(), added: None, changed: None, deleted: None };
         trace.step(body, |span| {
-            let diffed = diff::diff(upper, left_out, out)?;
+            let diffed = diff::diff(upper, left_out, latest, out)?;
             if let Body::LayerDiff { added, deleted, .. } = span.body_mut() {
                 (*added, *deleted) = (Some(diffed.entries), Some(diffed.whiteouts));
             }

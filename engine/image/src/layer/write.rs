@@ -20,11 +20,13 @@ pub(super) struct Writer<W: Write> {
     pub(super) entries: u64,
     /// Whether times are written to the nanosecond, which takes another kilobyte an entry.
     pub(super) nanoseconds: bool,
+    /// The latest time that an entry may have, in seconds.
+    pub(super) latest: Option<i64>,
 }
 
 impl<W: Write> Writer<W> {
     pub(super) fn new(out: W, nanoseconds: bool) -> Self {
-        Self { out, entries: 0, nanoseconds }
+        Self { out, entries: 0, nanoseconds, latest: None }
     }
 
     /// Writes a regular file. False if it is none any more: a running container may have
@@ -86,8 +88,10 @@ impl<W: Write> Writer<W> {
         header.set_uid(number(b"uid", u64::from(stat.st_uid), 0o777_7777));
         header.set_gid(number(b"gid", u64::from(stat.st_gid), 0o777_7777));
         header.set_size(number(b"size", size, 0o777_7777_7777));
-        let nanos = if self.nanoseconds { stat.st_mtime_nsec } else { 0 };
-        let seconds = stat.st_mtime;
+        let (mut seconds, mut nanos) = (stat.st_mtime, if self.nanoseconds { stat.st_mtime_nsec } else { 0 });
+        if let Some(latest) = self.latest.filter(|latest| seconds >= *latest) {
+            (seconds, nanos) = (latest, 0);
+        }
         header.set_mtime(u64::try_from(seconds).unwrap_or_default().min(0o777_7777_7777));
         if nanos != 0 || !(0..=0o777_7777_7777).contains(&seconds) {
             record(
