@@ -96,6 +96,7 @@ fn start(program: &'static str, argv: &[String]) -> Result<(), Failure> {
             warn_of_h(deprecated);
             print(help::command(found.spec, program, &name, own::examples(found.spec.name())))
         }
+        Parsed::Command(args) if commands::build::read::is_asked(&args) => commands::build::read::read(&args),
         Parsed::Command(args) => own::live::with_runtime(perform(program, argv, &global, &args)),
     }
 }
@@ -118,7 +119,7 @@ async fn perform(program: &'static str, argv: &[String], global: &Args, args: &A
     let flushed = cx.out.flush();
     let result = result.and(flushed);
     let status = result.as_ref().map_or_else(|failure| failure.status, |()| 0);
-    operation.end(&mut cx.client, status).await;
+    operation.end(&mut cx.client, status, watch.is_open()).await;
     watch.end().await;
     result
 }

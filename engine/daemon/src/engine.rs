@@ -68,6 +68,7 @@ impl Engine {
         let facts = Facts::probe();
         let recorder = Recorder::new(config.root.join("traces"), crate::VERSION, facts.host())?;
         let images = Images::open(&config.root)?;
+        crate::build::sweep(&config.root)?;
         let saved = Saved::new(images.state().clone());
         let bip = config.bip.as_deref().map(str::parse).transpose();
         let network = glassdock_network::Config {

@@ -13,9 +13,9 @@
 //!
 //! Reading order: what it is started with ([`config`]), who listens ([`socket`],
 //! [`server`]), which endpoint is whose ([`router`], and [`route`] that matches a
-//! path), what a handler gets and gives ([`call`], [`reply`], [`error`]), what is
+//! path), what a handler gets and gives ([`call`], [`reply`], [`pipe`], [`error`]), what is
 //! behind them all ([`engine`]), how a request becomes a trace ([`operations`]),
-//! and then the resources: [`system`], [`images`], [`containers`], [`networks`], [`volumes`], [`events`],
+//! and then the resources: [`system`], [`images`], [`containers`], [`build`], [`networks`], [`volumes`], [`events`],
 //! and what this engine does not have ([`absent`]).
 //!
 //! Invariants:
@@ -47,6 +47,8 @@ pub mod call;
 
 pub mod reply;
 
+pub mod pipe;
+
 pub mod error;
 
 pub mod engine;
@@ -60,6 +62,8 @@ pub mod saved;
 pub mod images;
 
 pub mod containers;
+
+pub mod build;
 
 pub mod networks;
 

@@ -7,7 +7,7 @@ use http::Method;
 use crate::call::Call;
 use crate::reply::{Reply, Response};
 use crate::route::{Route, matches};
-use crate::{absent, containers, events, images, networks, operations, system, volumes};
+use crate::{absent, build, containers, events, images, networks, operations, system, volumes};
 
 /// `METHOD "/path" OperationName handler,` – a line an endpoint.
 macro_rules! routes {
@@ -37,6 +37,8 @@ pub const ROUTES: &[Route] = routes! {
     HEAD   "/_ping"                               SystemPingHead          system::ping,
     GET    "/version"                             SystemVersion           system::version,
     GET    "/info"                                SystemInfo              system::info,
+    GET    "/system/df"                           SystemDataUsage         system::usage::usage,
+    POST   "/auth"                                SystemAuth              system::auth::check,
     GET    "/events"                              SystemEvents            events::stream,
 
     // ---- containers ----
@@ -47,6 +49,11 @@ pub const ROUTES: &[Route] = routes! {
     GET    "/containers/{id}/top"                 ContainerTop            containers::top::top,
     GET    "/containers/{id}/logs"                ContainerLogs           containers::logs::logs,
     GET    "/containers/{id}/stats"               ContainerStats          containers::stats::stats,
+    GET    "/containers/{id}/changes"             ContainerChanges        containers::export::changes,
+    GET    "/containers/{id}/export"              ContainerExport         containers::export::export,
+    HEAD   "/containers/{id}/archive"             ContainerArchiveInfo    containers::archive::info,
+    GET    "/containers/{id}/archive"             ContainerArchive        containers::archive::get,
+    PUT    "/containers/{id}/archive"             PutContainerArchive     containers::archive::put,
     POST   "/containers/{id}/resize"              ContainerResize         containers::attach::resize,
     POST   "/containers/{id}/start"               ContainerStart          containers::start::start,
     POST   "/containers/{id}/stop"                ContainerStop           containers::signal::stop,
@@ -77,13 +84,16 @@ pub const ROUTES: &[Route] = routes! {
     POST   "/networks/{id}/connect"               NetworkConnect          networks::endpoints::connected,
     POST   "/networks/{id}/disconnect"            NetworkDisconnect       networks::endpoints::disconnected,
     // ---- images ----
+    POST   "/build"                               ImageBuild              build::build,
+    POST   "/build/prune"                         BuildPrune              build::prune,
     GET    "/images/json"                         ImageList               images::list::list,
     POST   "/images/create"                       ImageCreate             images::pull::create,
+    POST   "/commit"                              ImageCommit             images::commit::commit,
     POST   "/images/prune"                        ImagePrune              images::change::prune,
     GET    "/images/search"                       ImageSearch             images::search::search,
-    GET    "/images/get"                          ImageGetAll             images::absent::archives,
-    POST   "/images/load"                         ImageLoad               images::absent::archives,
-    GET    "/images/{name..}/get"                 ImageGet                images::absent::archives,
+    GET    "/images/get"                          ImageGetAll             images::save::save,
+    POST   "/images/load"                         ImageLoad               images::load::load,
+    GET    "/images/{name..}/get"                 ImageGet                images::save::save,
     GET    "/images/{name..}/json"                ImageInspect            images::inspect::inspect,
     GET    "/images/{name..}/history"             ImageHistory            images::inspect::history,
     POST   "/images/{name..}/push"                ImagePush               images::push::push,

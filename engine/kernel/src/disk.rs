@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// Writes out everything of the file system that `file` is on; syncfs(2).
 ///
@@ -11,6 +11,16 @@ use std::os::fd::AsFd;
 /// If the disk fails or is full.
 pub fn sync_filesystem(file: &File) -> io::Result<()> {
     rustix::fs::syncfs(file).map_err(io::Error::from)
+}
+
+/// Asks the kernel to begin to write out a part of a file now, rather than when somebody waits
+/// for it; sync_file_range(2). It promises nothing, so what it can't do is no error.
+pub fn begin_write_out(file: &File, offset: u64, length: u64) {
+    let (Ok(offset), Ok(length)) = (offset.try_into(), length.try_into()) else { return };
+    // SAFETY: the descriptor is open for the length of the call, which touches no memory of ours.
+    unsafe {
+        libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE);
+    }
 }
 
 /// Sends at most `count` bytes of `file`, from `offset` on, to a socket, without a way

@@ -8,10 +8,10 @@ use glassdock_trace::Evidence;
 
 use crate::namespace::Set;
 
-/// This process's mount table.
-const MOUNTINFO: &str = "/proc/self/mountinfo";
+/// The calling thread's mount table: a thread may have a mount namespace of its own.
+const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
-/// The line of this process's mount table for the mount at `target`, the uppermost if
+/// The line of this thread's mount table for the mount at `target`, the uppermost if
 /// there are several. `target` is a path as the process sees it, without links.
 #[must_use]
 pub fn mount_line(target: &str) -> Option<String> {
@@ -20,11 +20,11 @@ pub fn mount_line(target: &str) -> Option<String> {
     table.lines().rfind(|line| line.split(' ').nth(4) == Some(&wanted)).map(str::to_owned)
 }
 
-/// This process's whole mount table, `/proc/self/mountinfo`.
+/// This thread's whole mount table.
 #[must_use]
 pub fn mount_table() -> Evidence {
     let table = fs::read_to_string(MOUNTINFO).unwrap_or_default();
-    Evidence::new(format!("/proc/{}/mountinfo", host_pid()), table.lines().map(str::to_owned))
+    Evidence::new(format!("/proc/{}/mountinfo", host_tid()), table.lines().map(str::to_owned))
 }
 
 /// The namespaces of a process, as its links in `/proc/PID/ns` show them:
@@ -48,6 +48,16 @@ pub fn host_pid() -> u32 {
         .ok()
         .and_then(|link| link.to_str()?.parse().ok())
         .unwrap_or_else(std::process::id)
+}
+
+/// The number of this thread where the host's `/proc` is mounted; in a process of one
+/// thread it is the process's. `/proc/TID` is there though `ls` does not show it.
+#[must_use]
+pub fn host_tid() -> u32 {
+    fs::read_link("/proc/thread-self")
+        .ok()
+        .and_then(|link| link.file_name()?.to_str()?.parse().ok())
+        .unwrap_or_else(host_pid)
 }
 
 /// A path as mountinfo writes it in its fields 4 and 5: space, tab, newline and backslash in octal; proc(5).

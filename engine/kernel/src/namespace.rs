@@ -191,7 +191,8 @@ fn setns(descriptor: BorrowedFd<'_>, flags: i32, subject: &str) -> Result<()> {
 
 /// Leaves namespaces for new ones, without a new process: unshare(2).
 ///
-/// The calling process must have one thread.
+/// The calling process must have one thread, but for mount namespaces: those each thread may have for
+/// itself ([`crate::mount::apart`]).
 ///
 /// # Errors
 ///
@@ -204,7 +205,7 @@ pub fn unshare(trace: &Trace, kinds: Set) -> Result<()> {
         let answer = unsafe { libc::unshare(kinds.flags()) };
         check("unshare", &kinds.names().join(", "), answer.into())?;
         if span.trace().is_on() {
-            let own = files::host_pid();
+            let own = files::host_tid();
             if let Body::NamespaceCreate { pid, .. } = span.body_mut() {
                 *pid = Some(own);
             }
@@ -212,6 +213,16 @@ pub fn unshare(trace: &Trace, kinds: Set) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Gives the calling thread a working directory and a root of its own, without which it can't join
+/// another mount namespace: unshare(2) with `CLONE_FS`.
+pub(crate) fn unshare_directories() -> Result<()> {
+    // SAFETY: the flag changes what the thread shares with others, and no memory.
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    let answer = unsafe { libc::unshare(libc::CLONE_FS) };
+    check("unshare", "working directory", answer.into())?;
+    Ok(())
 }
 
 /// The kernel's bound on both names, in bytes; uname(2).

@@ -9,6 +9,8 @@
 //!
 //! See openat2(2), path_resolution(7).
 
+mod look;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -155,7 +155,8 @@ pub fn are_independent(a: &Node, b: &Node) -> bool {
     }
     let makes_network = |node: &Node| {
         node.actor == Actor::Daemon
-            && (node.kind() == Kind::NamespaceJoin || node.kind().name().starts_with("net."))
+            && (matches!(node.kind(), Kind::NamespaceJoin | Kind::PortPublish)
+                || node.kind().name().starts_with("net."))
     };
     let in_container = |node: &Node| matches!(node.actor, Actor::Init | Actor::Shim);
     // A short program may have ended before the daemon has noted that it runs.

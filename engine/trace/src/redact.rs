@@ -12,6 +12,7 @@
 //! | addresses; ports behind `127.0.0.1` | `ip1`; `127.0.0.1:PORT` |
 //! | process ids, sizes, counts of bytes | `N`, `SIZE` |
 //! | ages and moments | `TIME` |
+//! | numbers and times in the host's list of processes (one with `PID` and `PPID`) | `N`, `TIME` |
 //! | folders of the run, bridges (told by [`Names::literal`]) | what the caller says |
 
 use std::collections::{BTreeMap, HashMap};
@@ -46,6 +47,7 @@ pub const FIELDS: &[(&str, &str, Rule)] = &[
     ("*", "digest", Rule::Named("blob")),
     ("*", "computed", Rule::Named("blob")),
     ("*", "pid", Rule::Number),
+    ("*", "pids", Rule::Number),
     ("*", "size", Rule::Number),
     ("*", "bytes", Rule::Number),
     ("*", "entries", Rule::Number),
@@ -129,17 +131,22 @@ impl Names {
             text = text.replace(literal.as_str(), name);
         }
         let mut out = String::with_capacity(text.len());
+        let mut titles = Vec::new();
         for (number, line) in text.split('\n').enumerate() {
             if number > 0 {
                 out.push('\n');
             }
-            out.push_str(&ages(&squeeze(&self.words(line))));
+            out.push_str(&processes(&ages(&squeeze(&self.words(line))), &mut titles));
         }
         out
     }
 
     /// Ids in paths say by their folder of what they are.
     fn in_folder(&mut self, before: &str, word: &str) -> Option<String> {
+        // A registry makes up an id for each upload, in whatever shape it likes.
+        if before.ends_with("/blobs/uploads/") && word.len() >= 16 {
+            return Some("UPLOAD".to_owned());
+        }
         let sorts = [("layers/", "layer"), ("containers/", "c"), ("blobs/sha256/", "blob")];
         let (_, sort) = sorts.into_iter().find(|(folder, _)| before.ends_with(folder))?;
         (word.len() == 64 && is_hex(word)).then(|| self.name(sort, word))
@@ -157,6 +164,9 @@ impl Names {
                 out.push_str("PID");
             } else if let Some(name) = self.in_folder(&out, word) {
                 out.push_str(&name);
+            } else if out.ends_with('%') {
+                // Percent-encoded: `%7B` is a brace, and no size.
+                out.push_str(word);
             } else {
                 out.push_str(&self.word(word));
             }
@@ -301,9 +311,42 @@ fn ages(line: &str) -> String {
     words.join(" ")
 }
 
+/// A line of the host's list of processes, as `docker top` prints it. `titles` are those of the list
+/// that the line may be part of; a line with `PID` and `PPID` begins one. (A list from inside a
+/// container has no `PPID`, and its numbers count from 1: they are the same in every run.)
+fn processes(line: &str, titles: &mut Vec<String>) -> String {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    if words.contains(&"PID") && words.contains(&"PPID") {
+        *titles = words.into_iter().map(str::to_owned).collect();
+        return line.to_owned();
+    }
+    if titles.is_empty() || words.len() < titles.len() {
+        titles.clear();
+        return line.to_owned();
+    }
+    let (named, rest) = words.split_at(titles.len() - 1);
+    let named = titles.iter().zip(named).map(|(title, word)| match title.as_str() {
+        "PID" | "PPID" | "C" | "PGID" | "SID" => "N",
+        "STIME" | "START" | "STARTED" | "TIME" | "ELAPSED" => "TIME",
+        _ => word,
+    });
+    let rest = rest.join(" ");
+    named.chain([rest.as_str()]).collect::<Vec<_>>().join("  ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn processes_of_the_host_and_not_of_a_container() {
+        let host = "UID    PID    PPID   C  STIME  TTY   TIME      CMD\nroot   4711   4700   0  22:49  ?     00:00:00  sh -c  x\n\nroot 1 2 3 4 5 6 7 8";
+        assert_eq!(
+            text(host),
+            "UID  PID  PPID  C  STIME  TTY  TIME  CMD\nroot  N  N  N  TIME  ?  TIME  sh -c x\n\nroot 1 2 3 4 5 6 7 8"
+        );
+        assert_eq!(text("PID   USER     COMMAND\n    1 root     ps"), "PID  USER  COMMAND\n    1 root  ps");
+    }
 
     fn text(input: &str) -> String {
         Names::default().text(input)
@@ -338,6 +381,9 @@ mod tests {
     #[test]
     fn addresses_ports_and_processes() {
         assert_eq!(text("http://127.0.0.1:41234/v2/"), "http://127.0.0.1:PORT/v2/");
+        let upload = "/v2/a/blobs/uploads/bce54834fb2549962fd62f4def1a6586?digest=x";
+        assert_eq!(text(upload), "/v2/a/blobs/uploads/UPLOAD?digest=x");
+        assert_eq!(text("?filters=%7B%22stars%22"), "?filters=%7B%22stars%22");
         assert_eq!(text("10.1.2.3/24 via 10.1.2.1, 10.1.2.3."), "ip1/24 via ip2, ip1.");
         assert_eq!(text("/proc/4711/ns/net"), "/proc/PID/ns/net");
         assert_eq!(text("vethab12cd on 0.0.0.0:80"), "veth1 on 0.0.0.0:80");

@@ -237,6 +237,8 @@ vocabulary! {
     Evidence CgroupSet = "cgroup.set" { path: String, file: String, value: String }
     /// A process is put under a control group.
     Evidence CgroupAttach = "cgroup.attach" { path: String, pid: u32 }
+    /// The kernel's own list of the processes in a control group is read.
+    Step CgroupRead = "cgroup.read" { path: String, pids: Vec<u32> }
     /// A control group is removed.
     Step CgroupRemove = "cgroup.remove" { path: String }
     /// A resource limit of a process.
@@ -305,6 +307,13 @@ vocabulary! {
     Evidence VolumeMount = "volume.mount" { name: String, target: String, read_only: bool }
     /// A volume is removed.
     Step VolumeRemove = "volume.remove" { name: String }
+
+    /// An instruction of a Dockerfile is carried out.
+    Step BuildInstruction = "build.instruction" { instruction: String, line: u64, stage: Option<String>, image: Option<String> }
+    /// What an instruction would make is known from an earlier build.
+    Step CacheHit = "cache.hit" { key: String, layer: Option<String> }
+    /// What an instruction makes is not known: it must be carried out.
+    Step CacheMiss = "cache.miss" { key: String, reason: String }
 }
 
 #[cfg(test)]

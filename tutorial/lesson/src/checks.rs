@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use glassdock_trace::Tree;
 use glassdock_trace::query::glob;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::api;
 use crate::lab::Lab;
-use crate::scenario::{Check, EngineCheck, EvidenceCheck, ObjectState};
-use crate::shell;
+use crate::scenario::{Check, CommandCheck, EngineCheck, EvidenceCheck, ObjectState};
+use crate::shell::{self, Ran};
 
 /// How a check came out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// What was checked, in one line.
     pub what: String,
@@ -30,16 +31,26 @@ impl Verdict {
     }
 }
 
+/// What was done since a step began, for checks that ask for that.
+#[derive(Clone, Copy, Debug)]
+pub struct Done<'a> {
+    /// The command; none was typed yet without one.
+    pub ran: Option<&'a Ran>,
+    /// What the engine did.
+    pub tree: &'a Tree,
+}
+
 /// Judges all checks of a step.
-pub async fn all(checks: &[Check], lab: &Lab, tree: &Tree) -> Vec<Verdict> {
+pub async fn all(checks: &[Check], lab: &Lab, done: Done<'_>) -> Vec<Verdict> {
     let mut verdicts = Vec::with_capacity(checks.len());
     for check in checks {
-        verdicts.push(one(check, lab, tree).await);
+        verdicts.push(one(check, lab, done).await);
     }
     verdicts
 }
 
-async fn one(check: &Check, lab: &Lab, tree: &Tree) -> Verdict {
+async fn one(check: &Check, lab: &Lab, done: Done<'_>) -> Verdict {
+    let tree = done.tree;
     if let Some(query) = &check.trace {
         let count = query.count.map_or_else(String::new, |count| format!(", {count}"));
         let why = query.check(tree).err().map(|mismatch| {
@@ -60,13 +71,34 @@ async fn one(check: &Check, lab: &Lab, tree: &Tree) -> Verdict {
         let why = evidence_says(evidence, lab, tree).await.err();
         return Verdict { what: format!("evidence: {}", bare(&what)), why };
     }
+    if let Some(command) = &check.command {
+        let what = serde_json::to_string(command).unwrap_or_default();
+        return Verdict {
+            what: format!("command: {}", bare(&what)),
+            why: command_did(command, done.ran).err(),
+        };
+    }
     let script = check.script.clone().unwrap_or_default();
-    let why = match shell::run(&script, &lab.surroundings(), Duration::from_secs(20)).await {
+    let why = match shell::run(&script, &lab.surroundings(), Duration::from_secs(20), &mut |_, _| {}).await {
         Ok(ran) if ran.status == 0 => None,
         Ok(ran) => Some(format!("it exited with {}: {}{}", ran.status, ran.stdout, ran.stderr)),
         Err(error) => Some(format!("it could not be run: {error}")),
     };
     Verdict { what: format!("script: {script}"), why }
+}
+
+fn command_did(check: &CommandCheck, ran: Option<&Ran>) -> Result<(), String> {
+    let Some(ran) = ran else { return Err("no command was typed".to_owned()) };
+    if let Some(exit) = check.exit
+        && ran.status != exit
+    {
+        return Err(format!("its exit status is {}, not {exit}", ran.status));
+    }
+    let says = |words: &&String| ran.stdout.contains(words.as_str()) || ran.stderr.contains(words.as_str());
+    match check.says.iter().find(|words| !says(words)) {
+        Some(words) => Err(format!("it does not say \"{words}\"")),
+        None => Ok(()),
+    }
 }
 
 /// JSON without quotes and braces, which a reader does not need.
@@ -203,6 +235,26 @@ mod tests {
         assert_eq!(files(root.path(), "layers/b*/*"), 2);
         assert_eq!(files(root.path(), "nothing/*"), 0);
         assert_eq!(files(root.path(), "../*"), 2, "there is no way out of the root");
+    }
+
+    #[test]
+    fn a_command_is_judged_by_status_and_words() {
+        let ran = Ran {
+            command: "docker ps –a".into(),
+            status: 1,
+            stdout: String::new(),
+            stderr: "'docker ps' accepts no arguments\n".into(),
+            timed_out: false,
+            took: Duration::ZERO,
+        };
+        let check = |exit, says: &[&str]| CommandCheck {
+            exit: Some(exit),
+            says: says.iter().map(|words| (*words).to_owned()).collect(),
+        };
+        assert_eq!(command_did(&check(1, &["no arguments"]), Some(&ran)), Ok(()));
+        assert!(command_did(&check(1, &["unknown flag"]), Some(&ran)).is_err());
+        assert!(command_did(&check(0, &[]), Some(&ran)).is_err());
+        assert!(command_did(&check(1, &[]), None).is_err(), "nothing was typed yet");
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! of it is shared with the host's engines or with another lab, and [`Lab::close`]
 //! looks whether anything is left.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,11 @@ use crate::tools::Tools;
 const READY: Duration = Duration::from_secs(30);
 /// A daemon that is asked to stop may take so long.
 const STOP: Duration = Duration::from_secs(15);
+
+/// The images that each lab's registry has. Others take time to make, so that only the
+/// lessons that name them get them.
+pub const SEED: [&str; 7] =
+    ["hello-world", "busybox", "ubuntu", "java", "postgres", "lessons/java-app", "lessons/coffee"];
 
 /// A running lab.
 #[derive(Debug)]
@@ -116,10 +121,27 @@ impl Lab {
         self.start_daemon(tools).await
     }
 
+    /// Puts images of the seed into the lab's registry.
+    ///
+    /// # Errors
+    ///
+    /// What the engine says.
+    pub async fn seed<S: AsRef<OsStr>>(&self, images: &[S]) -> Result<(), Error> {
+        let mut command = Command::new(self.folder.join("bin/glassdock"));
+        command.args(["registry", "seed", "--root"]).arg(self.folder.join("registry")).args(images);
+        let output = command.output().await.map_err(setup("start glassdock"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = format!("\n  {}", String::from_utf8_lossy(&output.stderr).trim_end());
+        Err(Error::Server { name: "registry", said })
+    }
+
     async fn start_registry(&mut self, tools: &Tools) -> Result<(), Error> {
+        self.seed(&SEED).await?;
         let mut command = self.server(tools, "registry");
         command
-            .args(["registry", "serve", "--listen", "127.0.0.1:0", "--seed", "--root"])
+            .args(["registry", "serve", "--listen", "127.0.0.1:0", "--root"])
             .arg(self.folder.join("registry"))
             .stdout(Stdio::piped());
         let mut server = spawn(command)?;
@@ -182,6 +204,12 @@ impl Lab {
         Error::Server { name, said }
     }
 
+    /// The folder that all of it is in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The daemon's root.
     #[must_use]
     pub fn root(&self) -> PathBuf {
@@ -224,7 +252,10 @@ impl Lab {
         names.literal(self.folder.join("run").to_string_lossy(), "RUN");
         names.literal(self.folder.to_string_lossy(), "LAB");
         names.literal(self.registry_url.clone(), "http://REGISTRY");
-        names.literal(self.registry_url.trim_start_matches("http://"), "REGISTRY");
+        let registry = self.registry_url.trim_start_matches("http://");
+        names.literal(registry, "REGISTRY");
+        // As a part of a request's path.
+        names.literal(registry.replace(':', "%3A"), "REGISTRY");
         names.literal(self.slot.bridge(), "BRIDGE");
         names
     }
@@ -254,9 +285,10 @@ impl Lab {
         }
     }
 
-    /// Takes the lab down: daemon with its containers, registry, folder. Returns what
+    /// Takes the lab down: background jobs, daemon with its containers, registry, folder. Returns what
     /// is left all the same, in words; that is an error of the engine.
     pub async fn close(mut self) -> Vec<String> {
+        leftovers::end_jobs(&self.folder, &self.folder.join("home"));
         let containers = self.containers();
         for id in &containers {
             // Asked to stop, a program may take ten seconds to be killed in the end; one that

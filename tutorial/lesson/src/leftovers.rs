@@ -101,8 +101,21 @@ fn cgroups(containers: &[String]) -> Vec<PathBuf> {
 
 /// Ends the processes of a lab whose run has died; returns how many there were.
 pub fn end_processes(folder: &Path) -> usize {
-    let all = processes(folder);
-    for process in &all {
+    end(folder, &processes(folder))
+}
+
+/// Ends what a lesson's commands started in the background (`… &`): the processes of a lab that
+/// work in `home`, as no server of the engine does. A terminal that is closed ends them too.
+pub fn end_jobs(folder: &Path, home: &Path) -> usize {
+    let works_there = |process: &Process| {
+        fs::read_link(format!("/proc/{}/cwd", process.pid)).is_ok_and(|folder| folder == home)
+    };
+    let jobs: Vec<Process> = processes(folder).into_iter().filter(works_there).collect();
+    end(folder, &jobs)
+}
+
+fn end(folder: &Path, all: &[Process]) -> usize {
+    for process in all {
         // By descriptor: the number may be someone else's by now, the process behind it not.
         let Some(pid) = Pid::from_raw(process.pid) else { continue };
         let Ok(descriptor) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
@@ -173,5 +186,29 @@ mod tests {
         assert_eq!(end_processes(folder.path()), 1);
         child.wait().expect("it ends");
         assert!(find(folder.path(), "nosuchbridge", &[]).is_empty());
+    }
+
+    #[test]
+    fn a_job_is_what_works_in_the_home() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let start = |at: &Path| {
+            let mut command = Command::new("sleep");
+            command.arg("60").env("LAB", folder.path()).current_dir(at).stdin(Stdio::null());
+            command.spawn().expect("sleep is there")
+        };
+        let home = fs::canonicalize(folder.path()).expect("a path").join("home");
+        fs::create_dir(&home).expect("a folder");
+        let (mut server, mut job) = (start(folder.path()), start(&home));
+        for _ in 0..100 {
+            if processes(folder.path()).iter().filter(|process| process.command.contains("60")).count() == 2 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert_eq!(end_jobs(folder.path(), &home), 1);
+        job.wait().expect("it ends");
+        assert!(matches!(server.try_wait(), Ok(None)), "the server goes on");
+        server.kill().expect("it ends");
+        server.wait().expect("it ends");
     }
 }

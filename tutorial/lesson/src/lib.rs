@@ -11,7 +11,9 @@
 //! Reading order: what a lesson is ([`scenario`], [`need`], [`read`]); the world that
 //! it runs in ([`tools`], [`slot`], [`shell`], [`api`], [`lab`], [`leftovers`]); how it is
 //! run and judged ([`observe`], [`checks`], [`run`], [`prove`], [`snapshot`]); and what is
-//! said about it ([`report`], [`doctor`], [`template`]).
+//! said about it ([`report`], [`doctor`], [`template`]). Then the ways for people: on a screen
+//! ([`stage`], [`keys`], [`utf8`]) a lesson is played ([`play`]), recorded and replayed without an
+//! engine ([`recording`]), or learnt in a shell ([`terminal`], [`learn`]).
 //!
 //! The engine knows nothing of this crate: a lesson uses it as a person would, by its
 //! command line, its API, and the traces that it writes.
@@ -49,3 +51,17 @@ pub mod report;
 pub mod doctor;
 
 pub mod template;
+
+pub mod utf8;
+
+pub mod keys;
+
+pub mod stage;
+
+pub mod play;
+
+pub mod recording;
+
+pub mod terminal;
+
+pub mod learn;

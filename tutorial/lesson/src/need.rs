@@ -1,6 +1,7 @@
 //! What a lesson needs of the machine, and whether it is there.
 
 use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 use glassdock_kernel::cgroup::Hierarchy;
@@ -24,12 +25,22 @@ pub enum Need {
     Network,
     /// A static BusyBox: the userland of the lessons' images.
     Busybox,
+    /// That nobody listens at TCP port 5000, which is the one of registries.
+    #[serde(rename = "port-5000")]
+    Port5000,
 }
 
 impl Need {
     /// All needs, for `doctor`.
-    pub const ALL: &[Self] =
-        &[Self::Root, Self::Overlayfs, Self::Namespaces, Self::Cgroups, Self::Network, Self::Busybox];
+    pub const ALL: &[Self] = &[
+        Self::Root,
+        Self::Overlayfs,
+        Self::Namespaces,
+        Self::Cgroups,
+        Self::Network,
+        Self::Busybox,
+        Self::Port5000,
+    ];
 
     /// Its name in a scenario.
     #[must_use]
@@ -41,6 +52,7 @@ impl Need {
             Self::Cgroups => "cgroups",
             Self::Network => "network",
             Self::Busybox => "busybox",
+            Self::Port5000 => "port-5000",
         }
     }
 
@@ -59,6 +71,7 @@ impl Need {
             Self::Cgroups => cgroups(&facts),
             Self::Network => network(&facts),
             Self::Busybox => busybox(),
+            Self::Port5000 => port(5000),
         }
     }
 }
@@ -123,6 +136,15 @@ fn network(facts: &Facts) -> Result<String, String> {
         return Err("there is no /proc/sys/net/ipv4: the kernel has no IPv4".to_owned());
     }
     Ok("IPv4 forwarding and nf_tables".to_owned())
+}
+
+fn port(number: u16) -> Result<String, String> {
+    match TcpListener::bind((Ipv4Addr::UNSPECIFIED, number)) {
+        Ok(_) => Ok(format!("TCP port {number} is free")),
+        Err(error) => Err(format!(
+            "TCP port {number} can't be used ({error}); `ss -ltnp sport = :{number}` shows who has it"
+        )),
+    }
 }
 
 /// Where distributions put BusyBox, and the package that brings the static one.

@@ -3,12 +3,14 @@
 //! For each wrong answer a new lab is led up to its step, the answer typed, and
 //! the step's checks judged. An answer for which all of them hold would be
 //! accepted from a student; a check that holds for every wrong answer and before
-//! the step would never stop anybody. Both are the author's to mend.
+//! the step would never stop anybody. Both are the author's to mend. Two answers are tried at
+//! a time: labs never meet.
 
 use glassdock_trace::Tree;
 
-use crate::checks;
+use crate::checks::{self, Done};
 use crate::lab::Lab;
+use crate::observe;
 use crate::read::Lesson;
 use crate::run::{chain, observed, prepare};
 use crate::scenario::Step;
@@ -30,21 +32,26 @@ pub async fn lesson(lesson: &Lesson, tools: &Tools) -> Proof {
     let mut proof = Proof::default();
     for (number, step) in lesson.scenario.steps.iter().enumerate() {
         let mut has_failed = vec![false; step.check.len()];
-        for wrong in &step.wrong {
-            match Lab::open(tools).await {
-                Ok(lab) => {
-                    let tried = tools.interrupt.or(answer(lesson, number, wrong, &lab)).await;
-                    let tried = tried.unwrap_or_else(|| Err("interrupted".to_owned()));
-                    let left = lab.close().await;
-                    proof
-                        .failures
-                        .extend(left.into_iter().map(|what| format!("{wrong}: left behind: {what}")));
-                    match tried {
-                        Ok(failed) => judge(step, wrong, &failed, &mut has_failed, &mut proof),
-                        Err(failure) => proof.failures.push(format!("{}: {failure}", step.id)),
-                    }
+        for pair in step.wrong.chunks(2) {
+            let tried = match pair {
+                [one, other] => {
+                    let try_it = |wrong| Box::pin(attempt(lesson, number, wrong, tools));
+                    let (one, other) = tokio::join!(try_it(one), try_it(other));
+                    vec![one, other]
                 }
-                Err(error) => proof.failures.push(chain(&error)),
+                _ => match pair.first() {
+                    Some(one) => vec![Box::pin(attempt(lesson, number, one, tools)).await],
+                    None => Vec::new(),
+                },
+            };
+            for (wrong, tried) in pair.iter().zip(tried) {
+                proof
+                    .failures
+                    .extend(tried.left.into_iter().map(|what| format!("{wrong}: left behind: {what}")));
+                match tried.failed {
+                    Ok(failed) => judge(step, wrong, &failed, &mut has_failed, &mut proof),
+                    Err(failure) => proof.failures.push(format!("{}: {failure}", step.id)),
+                }
             }
         }
         if !proof.failures.is_empty() {
@@ -60,6 +67,26 @@ pub async fn lesson(lesson: &Lesson, tools: &Tools) -> Proof {
     proof
 }
 
+/// What came of one wrong answer.
+struct Attempt {
+    /// Of each check, whether it fails; or why nobody knows.
+    failed: Result<Vec<bool>, String>,
+    /// What the lab left behind.
+    left: Vec<String>,
+}
+
+/// Types one wrong answer, in a lab of its own.
+async fn attempt(lesson: &Lesson, number: usize, wrong: &str, tools: &Tools) -> Attempt {
+    match Lab::open(tools).await {
+        Ok(lab) => {
+            let tried = tools.interrupt.or(answer(lesson, number, wrong, &lab)).await;
+            let failed = tried.unwrap_or_else(|| Err("interrupted".to_owned()));
+            Attempt { failed, left: lab.close().await }
+        }
+        Err(error) => Attempt { failed: Err(chain(&error)), left: Vec::new() },
+    }
+}
+
 fn judge(step: &Step, wrong: &str, failed: &[bool], has_failed: &mut [bool], proof: &mut Proof) {
     proof.tried += 1;
     if !failed.contains(&true) {
@@ -73,15 +100,19 @@ fn judge(step: &Step, wrong: &str, failed: &[bool], has_failed: &mut [bool], pro
 /// Leads a lab up to a step, types a wrong answer, and says which checks fail.
 async fn answer(lesson: &Lesson, number: usize, wrong: &str, lab: &Lab) -> Result<Vec<bool>, String> {
     prepare(lesson, lab).await?;
-    let mut tree = Tree::default();
+    let (mut ran, mut tree) = (None, Tree::default());
     let steps = &lesson.scenario.steps;
     for step in steps.iter().take(number) {
-        observed(&step.command, step.timeout, lab).await.map_err(|error| error.to_string())?;
+        observed(&step.command, step.timeout, lab, &mut |_, _| {})
+            .await
+            .map_err(|error| error.to_string())?;
     }
     let Some(step) = steps.get(number) else { return Ok(Vec::new()) };
     if !wrong.is_empty() {
-        (_, tree) = observed(wrong, step.timeout, lab).await.map_err(|error| error.to_string())?;
+        let did = observed(wrong, step.timeout, lab, &mut |_, _| {}).await;
+        let (typed, operations) = did.map_err(|error| error.to_string())?;
+        (ran, tree) = (Some(typed), observe::tree(&operations));
     }
-    let verdicts = checks::all(&step.check, lab, &tree).await;
+    let verdicts = checks::all(&step.check, lab, Done { ran: ran.as_ref(), tree: &tree }).await;
     Ok(verdicts.iter().map(|verdict| !verdict.ok()).collect())
 }

@@ -194,10 +194,18 @@ impl Judge<'_> {
     }
 
     fn check(&mut self, check: &Check) {
-        let given =
-            [check.engine.is_some(), check.trace.is_some(), check.evidence.is_some(), check.script.is_some()];
+        let given = [
+            check.engine.is_some(),
+            check.trace.is_some(),
+            check.evidence.is_some(),
+            check.command.is_some(),
+            check.script.is_some(),
+        ];
         if given.iter().filter(|given| **given).count() != 1 {
-            self.fault("check:", "a check is one of engine, trace, evidence and script");
+            self.fault("check:", "a check is one of engine, trace, evidence, command and script");
+        }
+        if check.command.as_ref().is_some_and(|command| command.exit.is_none() && command.says.is_empty()) {
+            self.fault("command:", "say what the command should do: exit or says");
         }
         if let Some(query) = &check.trace {
             self.query("trace:", query);

@@ -12,16 +12,16 @@
 
 use std::time::{Duration, Instant};
 
-use glassdock_trace::Tree;
 use glassdock_trace::normalise::normalise;
 use glassdock_trace::redact::Names;
+use glassdock_trace::{Event, Tree};
 
-use crate::checks::{self, Verdict};
+use crate::checks::{self, Done, Verdict};
 use crate::lab::{self, Lab};
 use crate::observe;
 use crate::read::Lesson;
 use crate::scenario::{Step, Words};
-use crate::shell::{self, Ran};
+use crate::shell::{self, Hear, Ran};
 use crate::tools::Tools;
 
 /// What a command that prepares a lesson may take.
@@ -59,7 +59,9 @@ pub struct StepOutcome {
     pub id: String,
     /// What the command did.
     pub ran: Ran,
-    /// What the engine did.
+    /// What the engine did, each operation's events.
+    pub operations: Vec<Vec<Event>>,
+    /// The same as steps.
     pub tree: Tree,
     /// The checks.
     pub checks: Vec<Verdict>,
@@ -72,6 +74,14 @@ impl StepOutcome {
     #[must_use]
     pub fn passed(&self) -> bool {
         self.unexpected.is_empty() && self.checks.iter().all(Verdict::ok)
+    }
+
+    /// Everything that is wrong with it, in words.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        let failed = self.checks.iter().filter_map(|check| Some((check, check.why.as_ref()?)));
+        let failed = failed.map(|(check, why)| format!("{}: {}: {why}", self.id, check.what));
+        failed.chain(self.unexpected.iter().map(|what| format!("{}: {what}", self.id))).collect()
     }
 }
 
@@ -89,11 +99,7 @@ impl Outcome {
     #[must_use]
     pub fn complaints(&self) -> Vec<String> {
         let mut all = Vec::new();
-        for step in &self.steps {
-            let failed = step.checks.iter().filter_map(|check| Some((check, check.why.as_ref()?)));
-            all.extend(failed.map(|(check, why)| format!("{}: {}: {why}", step.id, check.what)));
-            all.extend(step.unexpected.iter().map(|what| format!("{}: {what}", step.id)));
-        }
+        all.extend(self.steps.iter().flat_map(StepOutcome::complaints));
         all.extend(self.failures.iter().cloned());
         all.extend(self.author.iter().cloned());
         all
@@ -128,8 +134,9 @@ pub async fn lesson(lesson: &Lesson, tools: &Tools, told: &mut dyn FnMut(&Step, 
     outcome
 }
 
-/// What the lesson needs and the machine has not.
-fn missing(lesson: &Lesson) -> Option<String> {
+/// What the lesson needs and the machine has not, in words; `None` if all is there.
+#[must_use]
+pub fn missing(lesson: &Lesson) -> Option<String> {
     let missing: Vec<_> = lesson.scenario.needs.iter().filter_map(|need| need.probe().err()).collect();
     (!missing.is_empty()).then(|| missing.join("; "))
 }
@@ -142,14 +149,14 @@ async fn steps(lesson: &Lesson, lab: &Lab, outcome: &mut Outcome, told: &mut dyn
     let mut names = lab.names();
     lab.name_objects(&mut names).await;
     for step in &lesson.scenario.steps {
-        let before = checks::all(&step.check, lab, &Tree::default()).await;
+        let before = checks::all(&step.check, lab, Done { ran: None, tree: &Tree::default() }).await;
         if before.iter().all(Verdict::ok) {
             outcome.author.push(format!(
                 "{}: all checks hold before the command is typed: add one that only the command can make hold",
                 step.id
             ));
         }
-        let done = match one(step, lab).await {
+        let done = match one(step, lab, &mut |_, _| {}).await {
             Ok(done) => done,
             Err(error) => {
                 outcome.failures.push(format!("{}: {error}", step.id));
@@ -169,15 +176,21 @@ async fn steps(lesson: &Lesson, lab: &Lab, outcome: &mut Outcome, told: &mut dyn
     }
 }
 
-/// Runs the commands that prepare a lesson.
+/// Seeds the images that not every lab has, and runs the commands that prepare a lesson.
 ///
 /// # Errors
 ///
 /// What the command that failed said.
 pub async fn prepare(lesson: &Lesson, lab: &Lab) -> Result<(), String> {
+    let is_there = |image: &&String| image.split(':').next().is_some_and(|name| lab::SEED.contains(&name));
+    let more: Vec<&String> = lesson.scenario.images.iter().filter(|image| !is_there(image)).collect();
+    if !more.is_empty() {
+        lab.seed(&more).await.map_err(|error| chain(&error))?;
+    }
     for command in &lesson.scenario.setup {
-        let ran =
-            shell::run(command, &lab.surroundings(), SETUP_LIMIT).await.map_err(|error| error.to_string())?;
+        let ran = shell::run(command, &lab.surroundings(), SETUP_LIMIT, &mut |_, _| {})
+            .await
+            .map_err(|error| error.to_string())?;
         if ran.status != 0 {
             return Err(format!("setup: {command} exited with {}: {}{}", ran.status, ran.stdout, ran.stderr));
         }
@@ -185,8 +198,14 @@ pub async fn prepare(lesson: &Lesson, lab: &Lab) -> Result<(), String> {
     Ok(())
 }
 
-async fn one(step: &Step, lab: &Lab) -> std::io::Result<StepOutcome> {
-    let (ran, tree) = observed(&step.command, step.timeout, lab).await?;
+/// Does one step: its command, with what is expected and checked.
+///
+/// # Errors
+///
+/// If there is no shell.
+pub async fn one(step: &Step, lab: &Lab, hear: Hear<'_>) -> std::io::Result<StepOutcome> {
+    let (ran, operations) = observed(&step.command, step.timeout, lab, hear).await?;
+    let tree = observe::tree(&operations);
     let mut unexpected = Vec::new();
     if ran.status != step.expect.exit {
         unexpected.push(format!("exit status {}, expected {}", ran.status, step.expect.exit));
@@ -203,8 +222,8 @@ async fn one(step: &Step, lab: &Lab) -> std::io::Result<StepOutcome> {
                 .push(format!("the prediction's answer is {}, and the trace has {found}", predict.answer));
         }
     }
-    let checks = checks::all(&step.check, lab, &tree).await;
-    Ok(StepOutcome { id: step.id.clone(), ran, tree, checks, unexpected })
+    let checks = checks::all(&step.check, lab, Done { ran: Some(&ran), tree: &tree }).await;
+    Ok(StepOutcome { id: step.id.clone(), ran, operations, tree, checks, unexpected })
 }
 
 /// Runs a command and collects what the engine did for it.
@@ -212,11 +231,16 @@ async fn one(step: &Step, lab: &Lab) -> std::io::Result<StepOutcome> {
 /// # Errors
 ///
 /// If there is no shell.
-pub async fn observed(command: &str, seconds: u64, lab: &Lab) -> std::io::Result<(Ran, Tree)> {
+pub async fn observed(
+    command: &str,
+    seconds: u64,
+    lab: &Lab,
+    hear: Hear<'_>,
+) -> std::io::Result<(Ran, Vec<Vec<Event>>)> {
     let moment = observe::now(&lab.root());
-    let ran = shell::run(command, &lab.surroundings(), Duration::from_secs(seconds)).await?;
-    let tree = observe::since(&lab.root(), &moment).await;
-    Ok((ran, tree))
+    let ran = shell::run(command, &lab.surroundings(), Duration::from_secs(seconds), hear).await?;
+    let operations = observe::since(&lab.root(), &moment).await;
+    Ok((ran, operations))
 }
 
 fn misses(name: &str, text: &str, words: &Words) -> Vec<String> {

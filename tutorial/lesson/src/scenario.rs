@@ -56,7 +56,29 @@ pub struct Text {
     /// English.
     pub en: String,
     /// 中文.
+    #[serde(deserialize_with = "unfolded")]
     pub zh: String,
+}
+
+/// Chinese text as it was meant: YAML's folding puts a space where a line was broken, and
+/// between Chinese letters there is none.
+fn unfolded<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let mut joined = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let between =
+            joined.chars().last().is_some_and(is_chinese) && letters.peek().copied().is_some_and(is_chinese);
+        if letter != ' ' || !between {
+            joined.push(letter);
+        }
+    }
+    Ok(joined)
+}
+
+/// Letters and punctuation that stand without spaces between them.
+fn is_chinese(letter: char) -> bool {
+    matches!(letter, '\u{3000}'..='\u{303f}' | '\u{3400}'..='\u{9fff}' | '\u{ff00}'..='\u{ffef}')
 }
 
 /// One command, what it should do, and how that is known.
@@ -157,8 +179,8 @@ pub struct Words {
 
 /// One check; just one of its keys is given.
 ///
-/// `engine`, `evidence` and `script` speak of a level ("this holds now"), `trace` of an edge
-/// ("this was done"): it sees only what happened since the step began.
+/// `engine`, `evidence` and `script` speak of a level ("this holds now"), `trace` and `command` of
+/// an edge ("this was done"): they see only what happened since the step began.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
@@ -171,9 +193,24 @@ pub struct Check {
     /// What the kernel and the disk say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<EvidenceCheck>,
+    /// What the command itself said: for lessons on errors that no engine hears of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandCheck>,
     /// A command for `sh -c` that must exit with 0; the last resort.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
+}
+
+/// How a command ended, and what it said on either of its outputs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommandCheck {
+    /// The exit status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<i32>,
+    /// Each of these stands in what it said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub says: Vec<String>,
 }
 
 /// What the engine's API should say: of one image, of one container, or how many there are.
@@ -277,4 +314,16 @@ pub fn schema_text() -> String {
     let mut schema = schemars::schema_for!(Scenario);
     schema.insert("title".to_owned(), "A Glassdock lesson".into());
     format!("{:#}\n", schema.to_value())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chinese_lines_are_joined_without_a_space() {
+        let text: Text =
+            serde_yaml::from_str("en: a b\nzh: >-\n  不进入容器。\n  引擎用 ps\n  来看\n").expect("a text");
+        assert_eq!((text.en.as_str(), text.zh.as_str()), ("a b", "不进入容器。引擎用 ps 来看"));
+    }
 }

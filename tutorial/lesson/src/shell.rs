@@ -8,6 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
@@ -40,13 +41,31 @@ pub struct Ran {
     pub took: Duration,
 }
 
-/// Runs `command`, at most for `limit`. It has a process group of its own, which is
+/// One of a command's outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Someone who hears a command's outputs as they are written.
+pub type Hear<'a> = &'a mut dyn FnMut(Stream, &[u8]);
+
+/// Runs `command`, at most for `limit`, and tells `hear` what it writes. It has a process group of its own, which is
 /// ended as a whole when the time is over, or when the future is dropped.
 ///
 /// # Errors
 ///
 /// If there is no `sh`.
-pub async fn run(command: &str, surroundings: &Surroundings, limit: Duration) -> io::Result<Ran> {
+pub async fn run(
+    command: &str,
+    surroundings: &Surroundings,
+    limit: Duration,
+    hear: Hear<'_>,
+) -> io::Result<Ran> {
     let began = Instant::now();
     let mut child = Command::new("/bin/sh")
         .arg("-c")
@@ -60,11 +79,10 @@ pub async fn run(command: &str, surroundings: &Surroundings, limit: Duration) ->
         .process_group(0)
         .spawn()?;
     let group = Group::of(child.id());
-    let stdout = keep(child.stdout.take());
-    let stderr = keep(child.stderr.take());
-    let all = async { tokio::join!(child.wait(), stdout, stderr) };
+    let outputs = listen(child.stdout.take(), child.stderr.take(), hear);
+    let all = async { tokio::join!(child.wait(), outputs) };
     match tokio::time::timeout(limit, all).await {
-        Ok((status, stdout, stderr)) => {
+        Ok((status, (stdout, stderr))) => {
             let status = status?;
             group.forget();
             Ok(Ran {
@@ -87,15 +105,42 @@ pub async fn run(command: &str, surroundings: &Surroundings, limit: Duration) ->
     }
 }
 
-async fn keep(stream: Option<impl AsyncRead + Unpin>) -> String {
-    let Some(mut stream) = stream else { return String::new() };
-    let mut kept = Vec::new();
-    let mut buffer = vec![0_u8; 8192];
-    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
-        let room = OUTPUT_LIMIT.saturating_sub(kept.len()).min(length);
-        kept.extend_from_slice(buffer.get(..room).unwrap_or_default());
+/// Reads both outputs to their ends.
+async fn listen(
+    mut stdout: Option<impl AsyncRead + Unpin>,
+    mut stderr: Option<impl AsyncRead + Unpin>,
+    hear: Hear<'_>,
+) -> (String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let (mut first, mut second) = (vec![0_u8; 8192], vec![0_u8; 8192]);
+    while stdout.is_some() || stderr.is_some() {
+        let (stream, length) = tokio::select! {
+            length = next(&mut stdout, &mut first) => (Stream::Stdout, length),
+            length = next(&mut stderr, &mut second) => (Stream::Stderr, length),
+        };
+        let (bytes, kept) = match stream {
+            Stream::Stdout => (first.get(..length), &mut out),
+            Stream::Stderr => (second.get(..length), &mut err),
+        };
+        let bytes = bytes.unwrap_or_default();
+        hear(stream, bytes);
+        let room = OUTPUT_LIMIT.saturating_sub(kept.len()).min(bytes.len());
+        kept.extend_from_slice(bytes.get(..room).unwrap_or_default());
     }
-    String::from_utf8_lossy(&kept).into_owned()
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    (text(out), text(err))
+}
+
+/// The next bytes of a stream; at its end it is taken away, and never ready again.
+async fn next(stream: &mut Option<impl AsyncRead + Unpin>, buffer: &mut [u8]) -> usize {
+    let Some(open) = stream else { return std::future::pending().await };
+    match open.read(buffer).await {
+        Ok(length @ 1..) => length,
+        _ => {
+            *stream = None;
+            0
+        }
+    }
 }
 
 /// A process group that is killed when this is dropped.
@@ -138,7 +183,7 @@ mod tests {
     async fn sh(command: &str, limit: Duration) -> Ran {
         let environment = vec![("PATH", "/usr/bin:/bin".into())];
         let surroundings = Surroundings { folder: "/".into(), environment };
-        run(command, &surroundings, limit).await.expect("sh is there")
+        run(command, &surroundings, limit, &mut |_, _| {}).await.expect("sh is there")
     }
 
     #[tokio::test]
@@ -147,6 +192,18 @@ mod tests {
         assert_eq!((ran.status, ran.stdout.as_str(), ran.stderr.as_str()), (3, "out\n", "err\n"));
         assert_eq!(sh("kill -9 $$", Duration::from_secs(10)).await.status, 137);
         assert_eq!(sh("echo ${HOME-none}", Duration::from_secs(10)).await.stdout, "none\n");
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_heard_when_it_is_written() {
+        let surroundings = Surroundings { folder: "/".into(), environment: Vec::new() };
+        let mut heard = Vec::new();
+        let mut hear = |stream, bytes: &[u8]| heard.push((stream, bytes.to_vec()));
+        let command = "echo one; sleep 0.1; echo two >&2";
+        let ran = run(command, &surroundings, Duration::from_secs(10), &mut hear).await.expect("sh is there");
+        heard.retain(|(_, bytes)| !bytes.is_empty());
+        assert_eq!(heard, [(Stream::Stdout, b"one\n".to_vec()), (Stream::Stderr, b"two\n".to_vec())]);
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("one\n", "two\n"));
     }
 
     #[tokio::test]

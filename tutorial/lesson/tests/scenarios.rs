@@ -125,9 +125,10 @@ fn two_labs_side_by_side_never_meet_and_their_traces_are_as_the_schema_says() {
         let (one, two) = (one.expect("a lab"), two.expect("another lab"));
         let command = "docker run --name same -d busybox sleep 100 && docker ps -q | wc -l && docker exec same hostname -i";
         let (surroundings, limit) = ([one.surroundings(), two.surroundings()], Duration::from_secs(60));
+        let (mut no, mut nor) = (|_, _: &[u8]| {}, |_, _: &[u8]| {});
         let ran = tokio::join!(
-            shell::run(command, &surroundings[0], limit),
-            shell::run(command, &surroundings[1], limit)
+            shell::run(command, &surroundings[0], limit, &mut no),
+            shell::run(command, &surroundings[1], limit, &mut nor)
         );
         let lines = [one.root(), two.root()].map(|root| recorded(&root));
         let left = [one.close().await, two.close().await];

@@ -211,7 +211,10 @@ fn error_of(message: &Value) -> Option<Failure> {
         .and_then(|detail| detail.get("message"))
         .or_else(|| message.get("error"))
         .and_then(Value::as_str)?;
-    Some(Failure::say(words))
+    // A command of a build that failed: its status is the client's.
+    let code = message.pointer("/errorDetail/code").and_then(Value::as_i64);
+    let status = code.and_then(|code| i32::try_from(code).ok()).filter(|code| (1..=255).contains(code));
+    Some(Failure::new(status.unwrap_or(1), words))
 }
 
 /// `[====>      ]  1.2MB/3.4MB`, or nothing.

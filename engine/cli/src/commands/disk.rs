@@ -105,7 +105,9 @@ fn of_cache(usage: &Value) -> Map<String, Value> {
 
 fn verbose(cx: &mut Context, usage: &Value) -> Result<(), Failure> {
     cx.out.text("Images space usage:\n\n");
-    let rows: Vec<_> = items(usage, "Images").flat_map(|image| images::rows_of(image, true, false)).collect();
+    let rows: Vec<_> =
+        // Of an image with several tags Docker shows the first.
+        items(usage, "Images").flat_map(|image| images::rows_of(image, true, false).into_iter().take(1)).collect();
     let format = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}\t{{.SharedSize}}\t{{.UniqueSize}}\t{{.Containers}}";
     table::print(&mut cx.out, &images::LISTING, format, &rows)?;
     cx.out.text("\nContainers space usage:\n\n");

@@ -5,6 +5,8 @@ mod archive;
 
 mod attach;
 
+pub(crate) mod build;
+
 mod copy;
 
 mod disk;
@@ -92,6 +94,7 @@ pub(crate) async fn run(cx: &mut Context, args: &Args) -> Result<(), Failure> {
         "tag" => Box::pin(images::tag(cx, args)).await,
         "history" => Box::pin(history::history(cx, args)).await,
         "pull" => Box::pin(pull::pull(cx, args)).await,
+        "build" => Box::pin(build::build(cx, args)).await,
         "push" => Box::pin(pull::push(cx, args)).await,
         "search" => Box::pin(search::search(cx, args)).await,
         "inspect" | "container inspect" | "image inspect" | "network inspect" | "volume inspect" => {

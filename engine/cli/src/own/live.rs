@@ -80,6 +80,11 @@ impl Watch {
         Ok(Self { follower, stepper })
     }
 
+    /// Whether the daemon knows of the operation already, and waits for its end.
+    pub(crate) fn is_open(&self) -> bool {
+        self.follower.is_some() || self.stepper.is_some()
+    }
+
     /// Waits for the last lines.
     pub(crate) async fn end(self) {
         if let Some(stepper) = self.stepper {

@@ -33,9 +33,10 @@ impl Operation {
     }
 
     /// Tells the daemon that the command is over. A daemon that is not ours, or
-    /// has gone, needs no telling.
-    pub(crate) async fn end(&self, client: &mut Client, status: i32) {
-        if client.is_glassdock() {
+    /// has gone, needs no telling; nor does one that was never asked for anything, unless the
+    /// operation was `opened` beforehand, to be watched.
+    pub(crate) async fn end(&self, client: &mut Client, status: i32, opened: bool) {
+        if opened || client.is_glassdock() {
             let path = format!("/glassdock/operations/{}/end", self.id);
             let _ = client.post(&path, Some(&json!({"status": status}))).await;
         }

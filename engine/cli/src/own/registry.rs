@@ -1,4 +1,4 @@
-//! `glassdock registry serve`, `config` and `gc`.
+//! `glassdock registry serve`, `seed`, `config` and `gc`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,18 @@ Examples:
         /// Only say what would go.
         #[arg(long)]
         dry_run: bool,
+    },
+    /// Put the lessons' images into a registry's folder, also while it is served.
+    #[command(after_help = "\
+Examples:
+  glassdock registry seed --root /data/registry
+  glassdock registry seed --root /data/registry hello-world busybox java")]
+    Seed {
+        #[command(flatten)]
+        told: Told,
+        /// The images; all of them without a name.
+        #[arg(value_name = "IMAGE")]
+        images: Vec<String>,
     },
 }
 
@@ -118,14 +130,29 @@ pub(super) fn run(words: &[String]) -> Result<(), Failure> {
             out.line(told.settings()?.to_yaml().trim_end());
             out.flush()
         }
+        What::Seed { told, images } => {
+            let settings = told.settings()?;
+            sow(&settings.storage.root, &settings.busybox, &images)
+        }
         What::Gc { told, dry_run } => gc(&told.settings()?, dry_run),
     }
 }
 
 fn serve(settings: &Settings) -> Result<(), Failure> {
     if settings.seed {
-        sow(&settings.storage.root, &settings.busybox)?;
+        sow(&settings.storage.root, &settings.busybox, &[])?;
     }
+    // What goes wrong is told on standard error, apart from the access log.
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| "glassdock=info,glassdock_registry=info,warn".into()),
+        )
+        .with_writer(std::io::stderr)
+        .with_ansi(
+            std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none(),
+        )
+        .init();
     let failed = |error: &dyn std::error::Error| chain("glassdock registry", error);
     let mut config = settings.config().map_err(|error| failed(&error))?;
     if let Some(folder) = &settings.traces {
@@ -174,10 +201,9 @@ fn gc(settings: &Settings, dry_run: bool) -> Result<(), Failure> {
 }
 
 /// Puts the lessons' images into the registry's folder.
-fn sow(root: &Path, busybox: &Path) -> Result<(), Failure> {
+fn sow(root: &Path, busybox: &Path, names: &[String]) -> Result<(), Failure> {
     let fail = |error: seed::Error| chain("glassdock registry: seed", &error);
-    let program = seed::program::running().map_err(fail)?;
-    let seed = seed::images_with(busybox, &program).map_err(fail)?;
+    let seed = seed::chosen(busybox, names).map_err(fail)?;
     plant(root, &seed.images).map_err(|error| chain("glassdock registry: seed", &error))?;
     if let Some(missing) = seed.missing {
         complain(chain("glassdock registry: some images are left out", &missing).message);

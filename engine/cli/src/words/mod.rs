@@ -28,6 +28,8 @@ pub(crate) mod container;
 
 pub(crate) mod image;
 
+pub(crate) mod build;
+
 pub(crate) mod network;
 
 pub(crate) mod volume;

@@ -1,7 +1,7 @@
 //! All commands, and how a command is found.
 
 use super::Kind::{Bool, List, Text};
-use super::{Arity, NO, Spec, container, flag, image, network, run, system, volume};
+use super::{Arity, NO, Spec, build, container, flag, image, network, run, system, volume};
 
 /// A group of commands, such as `container`.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) const GROUPS: &[Group] = &[
 
 /// The commands that most people type most.
 pub(crate) const COMMON: &[&str] =
-    &["run", "exec", "ps", "pull", "push", "images", "login", "logout", "search", "version", "info"];
+    &["run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "search", "version", "info"];
 
 /// glassdock's own commands, which read their own arguments.
 pub(crate) const OWN: &[(&str, &str)] = &[
@@ -65,7 +65,7 @@ pub(crate) static SPECS: &[&Spec] = &[
     &container::PS, &container::LOGS, &container::ATTACH, &container::EXEC, &container::TOP,
     &container::PORT, &container::DIFF, &container::CP, &container::COMMIT, &container::EXPORT,
     &container::STATS, &container::CONTAINER_INSPECT, &container::CONTAINER_PRUNE,
-    &image::IMAGES, &image::PULL, &image::PUSH, &image::RMI, &image::TAG, &image::HISTORY,
+    &build::BUILD, &image::IMAGES, &image::PULL, &image::PUSH, &image::RMI, &image::TAG, &image::HISTORY,
     &image::IMPORT, &image::LOAD, &image::SAVE, &image::IMAGE_INSPECT, &image::IMAGE_PRUNE, &image::SEARCH,
     &system::VERSION, &system::INFO, &system::INSPECT, &system::EVENTS, &system::LOGIN, &system::LOGOUT,
     &system::SYSTEM_DF, &system::SYSTEM_PRUNE,

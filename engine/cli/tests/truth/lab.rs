@@ -65,6 +65,13 @@ impl Lab {
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// Runs the client, which must fail; returns what it complains of.
+    pub(crate) fn refused(&self, words: &[&str]) -> String {
+        let output = self.command(words).output().expect("the client starts");
+        assert!(!output.status.success(), "{words:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// Runs the client as an operation of a known id; returns the events of its trace.
     pub(crate) fn traced(&self, words: &[&str]) -> Vec<Value> {
         let before = self.traces();

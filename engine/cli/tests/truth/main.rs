@@ -9,6 +9,7 @@
 
 mod kernel;
 mod lab;
+mod reading;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -66,6 +67,13 @@ fn each_request_of_a_pull_that_the_wire_saw_is_in_the_trace_and_nothing_else() {
     let (seen, told) = (lab.wire(), wire::told(&events));
     assert_eq!(seen, told, "left: the wire, right: the trace");
     assert!(seen.len() >= 4, "an index, a manifest, a configuration, a layer: {seen:?}");
+}
+
+#[test]
+fn a_command_that_asks_the_daemon_for_nothing_ends_its_trace_all_the_same() {
+    let Some(lab) = Lab::start() else { return };
+    let told = lab.refused(&["run", "--trace", "–i", "busybox"]);
+    assert!(told.contains("exit status 125") && told.contains("invalid reference format"), "{told}");
 }
 
 #[test]

@@ -55,11 +55,26 @@ fn make(
     request: CreateRequest,
     platform: Option<&str>,
 ) -> Result<(Arc<Container>, Vec<String>), Error> {
+    let found = image::find(engine, trace, &request.config.image, platform)?;
+    make_of(engine, trace, name, request, found)
+}
+
+/// Makes a container of an image that was found, or of layers that are no image yet: a build's.
+///
+/// # Errors
+///
+/// Whatever of the request makes no sense, and what the disk says.
+pub(crate) fn make_of(
+    engine: &Arc<Engine>,
+    trace: &Trace,
+    name: Option<String>,
+    request: CreateRequest,
+    found: image::Found,
+) -> Result<(Arc<Container>, Vec<String>), Error> {
     let CreateRequest { mut config, mut host_config, networking_config, runtime } = request;
     if host_config.runtime.is_empty() {
         host_config.runtime = runtime;
     }
-    let found = image::find(engine, trace, &config.image, platform)?;
     merge::complete(&mut config, &found.config);
     merge::check(&config)?;
     let id = names::new_id()?;

@@ -53,7 +53,8 @@ pub(crate) async fn list(call: Call) -> Reply {
     reply::json(&rows)
 }
 
-fn rows(engine: &Engine, chosen: &[Arc<Container>], with_size: bool) -> Vec<Row> {
+/// Containers as the list shows them.
+pub(crate) fn rows(engine: &Engine, chosen: &[Arc<Container>], with_size: bool) -> Vec<Row> {
     let mut rows = Vec::with_capacity(chosen.len());
     let linked = super::links::names(engine);
     let mut images = super::image::Meanings::default();
@@ -183,7 +184,7 @@ fn port_fits(port: &str, wanted: &str) -> bool {
 /// tree of JSON values for each would cost more than all the rest.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Row {
+pub(crate) struct Row {
     id: String,
     names: Vec<String>,
     image: String,

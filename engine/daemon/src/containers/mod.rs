@@ -16,7 +16,7 @@
 //! [`resources`], [`files`], [`networks`]), starting and ending ([`start`],
 //! [`supervise`], [`signal`], [`remove`], [`adopt`]), and looking ([`list`],
 //! [`inspect`], [`logs`], [`attach`], [`streams`], [`wait`], [`exec`], [`top`],
-//! [`stats`], [`change`], [`health`]).
+//! [`stats`], [`change`], [`health`]), and its files ([`view`], [`archive`], [`export`]).
 //!
 //! Invariants: a name belongs to one container, also in a race; whoever starts,
 //! stops or removes a container holds its `life`, and looking at it never waits for
@@ -56,9 +56,11 @@ pub mod remove;
 pub mod signal;
 pub mod supervise;
 
+pub mod archive;
 pub mod attach;
 pub mod change;
 pub mod exec;
+pub mod export;
 pub mod health;
 
 mod probe;
@@ -73,6 +75,7 @@ pub mod logs;
 pub mod stats;
 pub mod streams;
 pub mod top;
+pub mod view;
 pub mod wait;
 pub mod websocket;
 
@@ -94,6 +97,23 @@ impl From<glassdock_runtime::Error> for Error {
 impl From<glassdock_kernel::Error> for Error {
     fn from(error: glassdock_kernel::Error) -> Self {
         Self::of(Kind::Internal, &error)
+    }
+}
+
+impl From<glassdock_image::layer::Error> for Error {
+    fn from(error: glassdock_image::layer::Error) -> Self {
+        use glassdock_image::layer::Error as Layer;
+        let kind = match &error {
+            Layer::Damaged(_)
+            | Layer::Refused { .. }
+            | Layer::Outside { .. }
+            | Layer::Link { .. }
+            | Layer::Overwrite { .. }
+            | Layer::TooMuch { .. }
+            | Layer::DiffId { .. } => Kind::Invalid,
+            _ => Kind::Internal,
+        };
+        Self::of(kind, &error)
     }
 }
 

@@ -193,7 +193,12 @@ pub(crate) async fn unpause(call: Call) -> Reply {
     freeze(&call.engine, &call.trace, &container, Status::Running).await
 }
 
-async fn freeze(engine: &Arc<Engine>, trace: &Trace, container: &Arc<Container>, to: Status) -> Reply {
+pub(crate) async fn freeze(
+    engine: &Arc<Engine>,
+    trace: &Trace,
+    container: &Arc<Container>,
+    to: Status,
+) -> Reply {
     let (shim, inside) = (container.shim()?, trace.clone());
     let act =
         move |_: &Arc<Engine>| if to == Status::Paused { shim.pause(&inside) } else { shim.unpause(&inside) };

@@ -1,8 +1,14 @@
 //! `ContainerTop`: the processes of a container, as the host's ps(1) shows them.
 
 use std::collections::HashSet;
-use std::process::{Command, Stdio};
+use std::ffi::OsString;
+use std::io::{self, PipeReader, Read};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
 
+use glassdock_kernel::cgroup::Cgroup;
+use glassdock_kernel::process::{self, Spawn};
+use glassdock_trace::Trace;
 use serde_json::json;
 
 use super::record::Status;
@@ -27,14 +33,15 @@ pub(crate) async fn top(call: Call) -> Reply {
     check(&arguments)?;
     let name = super::cgroup_of(&container);
     let first = container.look(|record| record.state.pid);
+    let trace = call.trace.clone();
     let (titles, processes) = call
         .engine
         .blocking(move |_| {
-            let group = glassdock_kernel::cgroup::Cgroup::open(&name).and_then(|group| group.processes());
+            let group = Cgroup::open(&name).and_then(|group| group.list_processes(&trace));
             // Without control groups only the first process is known.
             let mut pids: HashSet<u32> = group.unwrap_or_default().into_iter().collect();
             pids.insert(first);
-            table(&arguments, &pids)
+            table(&arguments, &pids, &trace)
         })
         .await?;
     reply::json(&json!({ "Titles": titles, "Processes": processes }))
@@ -50,17 +57,8 @@ fn check(arguments: &str) -> Result<(), Error> {
 
 type Table = (Vec<String>, Vec<Vec<String>>);
 
-fn table(arguments: &str, pids: &HashSet<u32>) -> Result<Table, Error> {
-    let output =
-        Command::new("ps").args(arguments.split_whitespace()).stdin(Stdio::null()).output().map_err(
-            |error| Error::internal(format!("cannot run ps on the host: {error}: install procps")),
-        )?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.lines().next().unwrap_or_default();
-        return Err(Error::internal(format!("ps: {}: {said}", output.status)));
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
+fn table(arguments: &str, pids: &HashSet<u32>, trace: &Trace) -> Result<Table, Error> {
+    let text = ps(arguments, trace)?;
     let mut lines = text.lines();
     let titles: Vec<String> =
         lines.next().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
@@ -76,6 +74,59 @@ fn table(arguments: &str, pids: &HashSet<u32>) -> Result<Table, Error> {
         }
     }
     Ok((titles, processes))
+}
+
+/// What the host's ps says: all processes of the host, for it knows nothing of containers.
+fn ps(arguments: &str, trace: &Trace) -> Result<String, Error> {
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
+    let file = std::env::split_paths(&path).map(|folder| folder.join("ps")).find(|file| file.is_file());
+    let file = file.ok_or_else(|| Error::internal("there is no ps on the host: install procps"))?;
+    run(file, arguments, trace).map_err(|error| match error {
+        Failed::Said(words) => Error::internal(format!("ps: {words}")),
+        Failed::Run(why) => Error::internal(format!("cannot run ps on the host: {why}")),
+    })
+}
+
+/// Why ps has no answer.
+enum Failed {
+    /// Its own words.
+    Said(String),
+    /// It did not run.
+    Run(String),
+}
+
+fn run(file: PathBuf, arguments: &str, trace: &Trace) -> Result<String, Failed> {
+    let broken = |error: &dyn std::fmt::Display| Failed::Run(error.to_string());
+    let (output, output_there) = io::pipe().map_err(|error| broken(&error))?;
+    let (words, words_there) = io::pipe().map_err(|error| broken(&error))?;
+    let program = Spawn {
+        role: "ps",
+        path: file,
+        argv: std::iter::once("ps").chain(arguments.split_whitespace()).map(OsString::from).collect(),
+        env: vec!["LC_ALL=C".into()],
+        descriptors: vec![(output_there.as_fd(), 1), (words_there.as_fd(), 2)],
+        session: false,
+    };
+    let child = process::spawn(trace, &program).map_err(|error| broken(&error))?;
+    drop((output_there, words_there));
+    // Side by side, so that neither pipe can fill while the other is read.
+    let words = std::thread::spawn(move || read(words));
+    let text = read(output);
+    let said = words.join().unwrap_or_default();
+    // Its end is no end of a container, and is not told as one.
+    let exit = child.wait(&Trace::off()).map_err(|error| broken(&error))?.code();
+    if exit == 0 {
+        return Ok(text);
+    }
+    Err(Failed::Said(format!("exit status {exit}: {}", said.lines().next().unwrap_or_default())))
+}
+
+/// All of a pipe, at most so much as a host has processes.
+fn read(pipe: PipeReader) -> String {
+    let mut bytes = Vec::new();
+    // What was read before an error is all there is.
+    let _ = pipe.take(64 << 20).read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// The fields of a line; the last one has all the rest, spaces too.

@@ -7,7 +7,6 @@ use serde::Serialize;
 use super::{tell, users};
 use crate::call::Call;
 use crate::error::Error;
-use crate::events::moment;
 use crate::reply::{self, Reply};
 
 /// `POST /images/{name}/tag?repo=…&tag=…`
@@ -95,8 +94,7 @@ pub(crate) async fn prune(call: Call) -> Reply {
     let filters = call.filters()?;
     filters.only(&["dangling", "label", "label!", "until"])?;
     let dangling = filters.truth("dangling")?.unwrap_or(true);
-    let until = filters.get("until").iter().map(|text| moment(Some(text))).collect::<Result<Vec<_>, _>>()?;
-    let until = until.into_iter().flatten().min();
+    let until = crate::system::until_of(&filters)?;
     let trace = call.trace.clone();
     let pruned = call
         .engine
@@ -108,7 +106,7 @@ pub(crate) async fn prune(call: Call) -> Reply {
                 let tagged = image.references.iter().any(|name| name.digest().is_none());
                 let keep = (dangling && tagged)
                     || !using(&image.id).is_empty()
-                    || until.is_some_and(|until| image.created_ns() >= until)
+                    || until.is_some_and(|until| i128::from(image.created_ns()) >= until.as_nanosecond())
                     || !filters.labels_fit(&image.config.config.labels);
                 if keep {
                     continue;

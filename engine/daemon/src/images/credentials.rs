@@ -1,5 +1,7 @@
 //! `X-Registry-Auth`: who asks the registry, as the client's configuration has it.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::alphabet::{STANDARD, URL_SAFE};
 use base64::engine::DecodePaddingMode;
@@ -21,24 +23,47 @@ struct Auth {
 
 /// Reads the header: base64 of JSON. Clients differ in alphabet and padding; an
 /// empty object means nobody.
-pub(super) fn read(header: Option<&str>) -> Result<Option<Credentials>, Error> {
+pub(crate) fn read(header: Option<&str>) -> Result<Option<Credentials>, Error> {
     let Some(text) = header.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
     // The message says nothing of what is in it: it may be a password.
     let invalid = || Error::invalid("invalid X-Registry-Auth header: not base64-encoded JSON");
+    let auth: Option<Auth> =
+        serde_json::from_slice(&decoded(text).ok_or_else(invalid)?).map_err(|_| invalid())?;
+    Ok(credentials(auth.unwrap_or_default()))
+}
+
+/// Reads `X-Registry-Config`, which has the credentials of several registries, by their names.
+pub(crate) fn read_all(header: Option<&str>) -> Result<BTreeMap<String, Credentials>, Error> {
+    let Some(text) = header.map(str::trim).filter(|text| !text.is_empty()) else {
+        return Ok(BTreeMap::new());
+    };
+    let invalid = || Error::invalid("invalid X-Registry-Config header: not base64-encoded JSON");
+    let all: Option<BTreeMap<String, Auth>> =
+        serde_json::from_slice(&decoded(text).ok_or_else(invalid)?).map_err(|_| invalid())?;
+    let named = all.unwrap_or_default().into_iter().filter_map(|(name, auth)| {
+        let host = name.split("://").last().unwrap_or_default().split('/').next().unwrap_or_default();
+        let host = if host == "index.docker.io" { "docker.io" } else { host };
+        Some((host.to_owned(), credentials(auth)?))
+    });
+    Ok(named.collect())
+}
+
+fn decoded(text: &str) -> Option<Vec<u8>> {
     let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let decode = |alphabet| GeneralPurpose::new(alphabet, config).decode(text);
-    let json = decode(&URL_SAFE).or_else(|_| decode(&STANDARD)).map_err(|_| invalid())?;
-    let auth: Option<Auth> = serde_json::from_slice(&json).map_err(|_| invalid())?;
-    let auth = auth.unwrap_or_default();
+    decode(&URL_SAFE).or_else(|_| decode(&STANDARD)).ok()
+}
+
+fn credentials(auth: Auth) -> Option<Credentials> {
     let some = |text: Option<String>| text.filter(|text| !text.is_empty());
     if let Some(token) = some(auth.registrytoken) {
-        return Ok(Some(Credentials::RegistryToken(token)));
+        return Some(Credentials::RegistryToken(token));
     }
     if let Some(token) = some(auth.identitytoken) {
-        return Ok(Some(Credentials::IdentityToken(token)));
+        return Some(Credentials::IdentityToken(token));
     }
     let password = auth.password.unwrap_or_default();
-    Ok(some(auth.username).map(|username| Credentials::Basic { username, password }))
+    some(auth.username).map(|username| Credentials::Basic { username, password })
 }
 
 #[cfg(test)]

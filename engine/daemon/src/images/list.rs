@@ -1,12 +1,14 @@
 //! `ImageList`: `GET /images/json`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use glassdock_image::images::Image;
 use glassdock_image::{Digest, Images, Reference};
 use serde::Serialize;
 
 use crate::call::Call;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::events::moment;
 use crate::reply::{self, Reply};
@@ -15,7 +17,7 @@ use crate::route::Filters;
 /// `ImageSummary`, in the order of Docker's fields.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Summary {
+pub(crate) struct Summary {
     containers: i64,
     created: i64,
     id: String,
@@ -31,34 +33,38 @@ pub(crate) async fn list(call: Call) -> Reply {
     let filters = call.filters()?;
     filters.only(&["dangling", "label", "label!", "before", "since", "reference", "until"])?;
     let (shared, count) = (call.flag("shared-size"), call.version >= crate::call::ApiVersion(51));
-    let summaries = call
-        .engine
-        .blocking(move |engine| {
-            let images = &engine.images;
-            let all = images.list();
-            let wanted = Wanted::new(images, &filters)?;
-            let often = if shared { layer_counts(&all) } else { HashMap::new() };
-            let mut summaries = Vec::new();
-            for image in &all {
-                let Some((tags, digests)) = wanted.names(image) else { continue };
-                let labels = &image.config.config.labels;
-                let users = super::users(engine)(&image.id).len();
-                summaries.push(Summary {
-                    containers: if count { i64::try_from(users).unwrap_or(-1) } else { -1 },
-                    created: image.created_ns().div_euclid(1_000_000_000),
-                    id: image.id.to_string(),
-                    labels: (!labels.is_empty()).then(|| labels.clone()),
-                    parent_id: "",
-                    repo_digests: digests,
-                    repo_tags: tags,
-                    shared_size: if shared { shared_size(images, image, &often) } else { -1 },
-                    size: image.size,
-                });
-            }
-            Ok::<_, Error>(summaries)
-        })
-        .await?;
-    reply::json(&summaries)
+    let work = move |engine: &Arc<Engine>| summaries(engine, &filters, shared, count);
+    reply::json(&call.engine.blocking(work).await?)
+}
+
+/// All images with what they share and who uses them, for `system df`.
+pub(crate) fn measured(engine: &Engine) -> Result<Vec<Summary>, Error> {
+    summaries(engine, &Filters::default(), true, true)
+}
+
+fn summaries(engine: &Engine, filters: &Filters, shared: bool, count: bool) -> Result<Vec<Summary>, Error> {
+    let images = &engine.images;
+    let all = images.list();
+    let wanted = Wanted::new(images, filters)?;
+    let often = if shared { layer_counts(&all) } else { HashMap::new() };
+    let mut summaries = Vec::new();
+    for image in &all {
+        let Some((tags, digests)) = wanted.names(image) else { continue };
+        let labels = &image.config.config.labels;
+        let users = super::users(engine)(&image.id).len();
+        summaries.push(Summary {
+            containers: if count { i64::try_from(users).unwrap_or(-1) } else { -1 },
+            created: image.created_ns().div_euclid(1_000_000_000),
+            id: image.id.to_string(),
+            labels: (!labels.is_empty()).then(|| labels.clone()),
+            parent_id: "",
+            repo_digests: digests,
+            repo_tags: tags,
+            shared_size: if shared { shared_size(images, image, &often) } else { -1 },
+            size: image.size,
+        });
+    }
+    Ok(summaries)
 }
 
 /// The list's filters, ready to be held against each image.

@@ -1,4 +1,5 @@
-//! The endpoints of images: list, inspect, history, pull, push, tag, delete, prune, search.
+//! The endpoints of images: list, inspect, history, pull, push, tag, delete, prune, search; and
+//! images that are made here: commit, import, save, load.
 //!
 //! They shape what the image room and the registry's client know into Docker's
 //! words; see `Image` in the API's specification.
@@ -17,18 +18,26 @@ pub(crate) mod distribution;
 
 pub(crate) mod search;
 
-pub(crate) mod absent;
+pub(crate) mod commit;
 
-mod stream;
+mod import;
 
-mod progress;
+pub(crate) mod save;
 
-mod credentials;
+pub(crate) mod load;
+
+mod instructions;
+
+pub(crate) mod stream;
+
+pub(crate) mod progress;
+
+pub(crate) mod credentials;
 
 use std::collections::BTreeMap;
 
-use glassdock_image::Digest;
 use glassdock_image::images::{Error as ImageError, User};
+use glassdock_image::{Digest, layer};
 use glassdock_registry::client::{ClientConfig, Error as RegistryError, Kind as RegistryKind};
 
 use crate::config::Config;
@@ -40,7 +49,10 @@ impl From<ImageError> for Error {
         let kind = match &error {
             ImageError::NotFound(_) | ImageError::Ambiguous(_) => Kind::NotFound,
             ImageError::Conflict(_) => Kind::Conflict,
-            ImageError::Reference(_) => Kind::Invalid,
+            ImageError::Reference(_) | ImageError::Archive { .. } => Kind::Invalid,
+            ImageError::Layer(
+                layer::Error::Damaged(_) | layer::Error::Refused { .. } | layer::Error::TooMuch { .. },
+            ) => Kind::Invalid,
             _ => Kind::Internal,
         };
         Self::of(kind, &error)
@@ -72,7 +84,13 @@ impl From<RegistryError> for Error {
 }
 
 /// Tells everyone what happened to an image.
-fn tell(engine: &Engine, action: &str, id: &Digest, name: &str, labels: &BTreeMap<String, String>) {
+pub(crate) fn tell(
+    engine: &Engine,
+    action: &str,
+    id: &Digest,
+    name: &str,
+    labels: &BTreeMap<String, String>,
+) {
     let mut attributes = labels.clone();
     attributes.insert("name".to_owned(), name.to_owned());
     engine.events.emit("image", action, &id.to_string(), attributes);

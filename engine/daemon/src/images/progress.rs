@@ -27,7 +27,7 @@ const AT_ONCE: usize = 3;
 
 /// One message.
 #[derive(Default, Serialize)]
-pub(super) struct Message<'a> {
+pub(crate) struct Message<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'a str>,
     #[serde(rename = "progressDetail", skip_serializing_if = "Option::is_none")]
@@ -67,12 +67,25 @@ impl Message<'_> {
 }
 
 /// A status, maybe of something.
-pub(super) fn status(id: Option<&str>, status: &str) -> Bytes {
+pub(crate) fn status(id: Option<&str>, status: &str) -> Bytes {
     Message { status: Some(status), id, ..Message::default() }.line()
 }
 
+/// A bar of something that is `current` of `total` bytes far.
+pub(crate) fn bar_of(id: &str, status: &str, current: u64, total: u64) -> Bytes {
+    let detail = Detail { current: (current > 0).then_some(current), total: Some(total) };
+    let message = Message {
+        status: Some(status),
+        detail: Some(detail),
+        progress: Some(bar(current, total)),
+        id: Some(id),
+        ..Message::default()
+    };
+    message.line()
+}
+
 /// What went wrong, after the stream began.
-pub(super) fn error(message: &str) -> Bytes {
+pub(crate) fn error(message: &str) -> Bytes {
     let detail = Some(ErrorDetail { message });
     Message { error_detail: detail, error: Some(message), ..Message::default() }.line()
 }
@@ -82,12 +95,12 @@ fn plain<'a>(id: &'a str, text: &'a str) -> Message<'a> {
 }
 
 /// A result for programs.
-pub(super) fn aux(value: serde_json::Value) -> Bytes {
+pub(crate) fn aux(value: serde_json::Value) -> Bytes {
     Message { detail: Some(Detail::default()), aux: Some(value), ..Message::default() }.line()
 }
 
 /// What the layers of a pull or push are called, and what is said of them first.
-pub(super) enum Layers {
+pub(crate) enum Layers {
     /// Blobs' digests. Those that images have here are said to be here.
     Pull(HashSet<Digest>),
     /// Diff ids, by the blobs' digests. Other blobs (the config) are not spoken of.
@@ -95,7 +108,7 @@ pub(super) enum Layers {
 }
 
 /// Sends the progress as lines.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     sender: UnboundedSender<Bytes>,
     layers: Layers,
     state: Mutex<State>,
@@ -111,26 +124,26 @@ struct State {
 }
 
 impl Lines {
-    pub(super) fn new(sender: UnboundedSender<Bytes>, layers: Layers, first: Bytes) -> Self {
+    pub(crate) fn new(sender: UnboundedSender<Bytes>, layers: Layers, first: Bytes) -> Self {
         let state = State { first: Some(first), held: Vec::new(), moved: HashMap::new() };
         Self { sender, layers, state: Mutex::new(state) }
     }
 
     /// Sends the first line, if it is not sent yet.
-    pub(super) fn begin(&self) {
+    pub(crate) fn begin(&self) {
         if let Some(first) = self.lock().first.take() {
             self.send(first);
         }
     }
 
     /// Sends what was held back: the image is new, though its layers are not.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         for line in std::mem::take(&mut self.lock().held) {
             self.send(line);
         }
     }
 
-    pub(super) fn send(&self, line: Bytes) {
+    pub(crate) fn send(&self, line: Bytes) {
         // A client that left needs no lines; the work is stopped elsewhere.
         let _ = self.sender.send(line);
     }

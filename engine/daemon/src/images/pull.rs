@@ -14,7 +14,11 @@ use crate::reply::Reply;
 
 pub(crate) async fn create(call: Call) -> Reply {
     let Some(image) = call.query("fromImage").filter(|image| !image.is_empty()) else {
-        return Err(Error::unsupported("importing an image from an archive (fromSrc) is not supported yet"));
+        let source = call.query("fromSrc").filter(|source| !source.is_empty());
+        let source =
+            source.ok_or_else(|| Error::invalid("one of fromImage and fromSrc is needed"))?.to_owned();
+        let platform = platform(call.query("platform").unwrap_or_default())?;
+        return super::import::import(call, source, platform).await;
     };
     let reference = reference(image, call.query("tag").unwrap_or_default())?;
     let platform = platform(call.query("platform").unwrap_or_default())?;

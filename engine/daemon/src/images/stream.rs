@@ -20,7 +20,7 @@ use crate::reply::{self, Reply};
 
 /// Runs `work`, which writes lines to `sender`, until it is done or the client has
 /// left; so long, its operation stays open.
-pub(super) async fn reply(
+pub(crate) async fn reply(
     operation: Option<Arc<Use>>,
     sender: UnboundedSender<Bytes>,
     mut lines: UnboundedReceiver<Bytes>,
@@ -57,11 +57,11 @@ pub(super) async fn reply(
 }
 
 /// The two ends of a stream of lines.
-pub(super) fn lines() -> (UnboundedSender<Bytes>, UnboundedReceiver<Bytes>) {
+pub(crate) fn lines() -> (UnboundedSender<Bytes>, UnboundedReceiver<Bytes>) {
     tokio::sync::mpsc::unbounded_channel()
 }
 
 /// What a task of the daemon keeps of a call.
-pub(super) fn parts(call: &Call) -> (Arc<crate::engine::Engine>, glassdock_trace::Trace) {
+pub(crate) fn parts(call: &Call) -> (Arc<crate::engine::Engine>, glassdock_trace::Trace) {
     (Arc::clone(&call.engine), call.trace.clone())
 }

@@ -252,15 +252,12 @@ pub(crate) async fn disconnected(mut call: Call) -> Reply {
 pub(crate) async fn prune(call: Call) -> Reply {
     let filters = call.filters()?;
     filters.only(&["label", "label!", "until"])?;
-    let until = match filters.get("until") {
-        [] => None,
-        [one] => crate::events::moment(Some(one))?,
-        _ => return Err(Error::invalid("more than one until filter specified")),
-    };
+    let until = crate::system::until_of(&filters)?;
     let mut deleted = Vec::new();
     for network in call.engine.networks.list() {
-        let late =
-            until.is_some_and(|until| i64::try_from(network.created_ns).is_ok_and(|made| made > until));
+        let late = until.is_some_and(|until| {
+            i128::try_from(network.created_ns).is_ok_and(|made| made > until.as_nanosecond())
+        });
         if network.builtin || late || !filters.labels_fit(&network.labels) {
             continue;
         }

@@ -6,6 +6,10 @@ pub mod info;
 
 pub mod version;
 
+pub(crate) mod usage;
+
+pub(crate) mod auth;
+
 use axum::body::Body;
 use http::Method;
 use http::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
@@ -47,23 +51,35 @@ pub fn memory_total() -> u64 {
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
+/// The `until` of a prune's filters.
+///
+/// # Errors
+///
+/// Invalid, if there are several, or it is no time; in Docker's words.
+pub fn until_of(filters: &crate::route::Filters) -> Result<Option<jiff::Timestamp>, Error> {
+    match filters.get("until") {
+        [] => Ok(None),
+        [one] => until(one).map(Some),
+        _ => Err(Error::invalid("more than one until filter specified")),
+    }
+}
+
 /// Reads the `until` of a prune: a moment, or a span before now such as `24h` or `1h30m`.
 ///
 /// # Errors
 ///
 /// Invalid, if it is neither.
 pub fn until(text: &str) -> Result<jiff::Timestamp, Error> {
-    let invalid =
-        || Error::invalid(format!("invalid filter 'until={text}': neither a moment nor a span such as 24h"));
+    let invalid = || Error::invalid(format!("failed to parse value as time or duration: {text:?}"));
     if let Some(span) = span(text) {
         return jiff::Timestamp::now().checked_sub(span).map_err(|_| invalid());
     }
-    let nanos = crate::events::moment(Some(text))?.ok_or_else(invalid)?;
+    let nanos = crate::events::moment(Some(text)).map_err(|_| invalid())?.ok_or_else(invalid)?;
     jiff::Timestamp::from_nanosecond(i128::from(nanos)).map_err(|_| invalid())
 }
 
 /// A span in Go's words: `1h30m`, `90s`.
-fn span(text: &str) -> Option<std::time::Duration> {
+pub(crate) fn span(text: &str) -> Option<std::time::Duration> {
     let mut rest = text;
     let mut seconds: u64 = 0;
     while !rest.is_empty() {

@@ -58,6 +58,24 @@ fn what_stops_restarts_and_pauses() {
 }
 
 #[test]
+fn top_shows_the_hosts_list_for_the_kernels_numbers() {
+    let Some(lab) = lab() else { return };
+    lab.run("plover", &["sh", "-c", "sleep 601 & sleep 602"]);
+    let rows = |answer: &serde_json::Value| answer["Processes"].as_array().map_or(0, Vec::len);
+    assert!(eventually(|| rows(&lab.json("GET", "/containers/plover/top", "").1) == 3));
+    let (status, answer) = lab.json("GET", "/containers/plover/top?ps_args=-o%20pid,args", "");
+    assert_eq!((status, &answer["Titles"]), (200, &serde_json::json!(["PID", "COMMAND"])));
+    assert!(answer["Processes"].to_string().contains("sleep 601"), "{answer}");
+    let (status, said) = lab.request("GET", "/containers/plover/top?ps_args=--nothing-of-the-kind", "");
+    assert!(status == 500 && said.contains("unknown gnu long option"), "{status} {said}");
+    let told = std::fs::read_dir(lab.root().join("traces")).expect("the recordings").flatten().any(|file| {
+        let text = std::fs::read_to_string(file.path()).unwrap_or_default();
+        text.contains("\"kind\":\"cgroup.read\"") && text.contains("\"role\":\"ps\"")
+    });
+    assert!(told, "whose numbers, and who was asked, is in the trace");
+}
+
+#[test]
 fn a_restart_policy_acts_and_stops_to() {
     let Some(lab) = lab() else { return };
     let body = r#"{"Image":"busybox","Cmd":["false"],"HostConfig":{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":2}}}"#;

@@ -4,6 +4,10 @@
 
 mod support;
 
+mod build;
+
+mod files;
+
 mod health;
 
 mod input;

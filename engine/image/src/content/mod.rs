@@ -12,6 +12,8 @@
 
 mod ingest;
 
+mod fresh;
+
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -22,6 +24,7 @@ use glassdock_trace::{Aborted, Body, Trace};
 
 use crate::digest::Digest;
 
+pub use fresh::Fresh;
 pub use ingest::{Follow, Ingest};
 
 /// The largest document (manifest, config) that is read into memory, in bytes.

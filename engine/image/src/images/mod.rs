@@ -19,6 +19,12 @@ mod delete;
 
 mod lease;
 
+mod make;
+
+mod save;
+
+mod load;
+
 mod resolve;
 
 mod rows;
@@ -44,6 +50,8 @@ use crate::state::{self, State};
 pub use collect::{Reclaimed, Usage};
 pub use delete::{Removed, User};
 pub use lease::Lease;
+pub use load::{Loaded, Loading};
+pub use make::{Changed, Made};
 
 /// Why something could not be done with an image.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +82,15 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// An archive that no image can be loaded from.
+    #[error("invalid archive: {reason}")]
+    Archive {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something could not be written to an archive.
+    #[error("cannot write the archive")]
+    Write(#[source] io::Error),
     /// Another engine uses the root.
     #[error("the root {} is in use by another engine; stop it, or take another --root", .0.display())]
     Locked(PathBuf),
@@ -361,3 +378,6 @@ fn now_ns() -> i64 {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod archive_tests;

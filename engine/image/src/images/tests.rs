@@ -6,17 +6,17 @@ use serde_json::json;
 use super::*;
 use crate::descriptor::media;
 
-fn open() -> (tempfile::TempDir, Images) {
+pub(super) fn open() -> (tempfile::TempDir, Images) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let images = Images::open(&folder.path().join("root")).expect("opens");
     (folder, images)
 }
 
-fn name(text: &str) -> Reference {
+pub(super) fn name(text: &str) -> Reference {
     Reference::parse(text).expect("a reference").with_default_tag()
 }
 
-fn archive(content: &str) -> Vec<u8> {
+pub(super) fn archive(content: &str) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(content.len() as u64);
@@ -25,7 +25,7 @@ fn archive(content: &str) -> Vec<u8> {
 }
 
 /// Makes an image of layers with these contents, as a pull would.
-fn make(images: &Images, layers: &[&str], names: &[&str]) -> Result<Arc<Image>, Error> {
+pub(super) fn make(images: &Images, layers: &[&str], names: &[&str]) -> Result<Arc<Image>, Error> {
     let off = Trace::off();
     let archives: Vec<Vec<u8>> = layers.iter().map(|content| archive(content)).collect();
     let diff_ids: Vec<DiffId> = archives.iter().map(|bytes| DiffId(Digest::of(bytes))).collect();

@@ -18,7 +18,7 @@ const LONGEST_PATH: usize = 4096;
 const MOST_PIECES: usize = 1 << 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     File,
     HardLink,
     Symlink,
@@ -30,24 +30,24 @@ pub(super) enum Kind {
 
 /// One entry: what is to be made, and where.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) path: Vec<u8>,
-    pub(super) kind: Kind,
-    pub(super) link: Vec<u8>,
-    pub(super) mode: u32,
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+pub(crate) struct Entry {
+    pub(crate) path: Vec<u8>,
+    pub(crate) kind: Kind,
+    pub(crate) link: Vec<u8>,
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
     /// Seconds and nanoseconds since 1970.
-    pub(super) mtime: (i64, u32),
-    pub(super) device: (u32, u32),
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) mtime: (i64, u32),
+    pub(crate) device: (u32, u32),
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// The file's size, holes included.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     /// Where the stored bytes belong, as offset and length; `None` if they are the whole file.
-    pub(super) pieces: Option<Vec<(u64, u64)>>,
+    pub(crate) pieces: Option<Vec<(u64, u64)>>,
 }
 
-pub(super) struct Archive<R> {
+pub(crate) struct Archive<R> {
     reader: R,
     /// Stored bytes of the entry that were not read yet, and the padding after them.
     left: u64,
@@ -78,12 +78,12 @@ struct Sparse {
 
 impl<R: Read> Archive<R> {
     /// Reads from `reader`; `limit` is only for the message when the reader says that there is too much.
-    pub(super) fn new(reader: R, limit: u64) -> Self {
+    pub(crate) fn new(reader: R, limit: u64) -> Self {
         Self { reader, left: 0, padding: 0, limit }
     }
 
     /// The next entry, or `None` at the archive's end. What was not read of the last one is skipped.
-    pub(super) fn next(&mut self) -> Result<Option<Entry>, Error> {
+    pub(crate) fn next(&mut self) -> Result<Option<Entry>, Error> {
         let mut extensions = Extensions::default();
         loop {
             self.skip(self.left + self.padding)?;
@@ -105,7 +105,7 @@ impl<R: Read> Archive<R> {
     }
 
     /// Reads stored bytes of the current entry.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         let wanted = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
         if wanted == 0 {
             return Ok(0);

@@ -22,7 +22,7 @@
 //! See OCI image-spec `layer.md` and the kernel's `filesystems/overlayfs`. Docker
 //! starts a process in a chroot for each layer instead; descriptors need none.
 
-mod archive;
+pub(crate) mod archive;
 
 mod source;
 
@@ -30,10 +30,23 @@ mod tree;
 
 mod unpack;
 
+mod extract;
+
+mod write;
+
+mod walk;
+
+mod below;
+
+mod changes;
+
 mod diff;
+
+pub mod pack;
 
 mod remove;
 
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -45,27 +58,60 @@ use serde::{Deserialize, Serialize};
 use crate::content::unique;
 use crate::digest::{ChainId, DiffId};
 
+pub use changes::{Change, Kind as ChangeKind};
 pub use diff::Diffed;
+pub use extract::{Target, extract};
+pub use source::{Compression, decompressed};
 
 /// Why a layer could not be made, read or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The archive's bytes could not be read or decompressed.
-    #[error("cannot read the layer's archive")]
+    #[error("cannot read the archive")]
     Read(#[source] io::Error),
     /// The archive is not well formed.
-    #[error("the layer's archive is damaged: {0}")]
+    #[error("the archive is damaged: {0}")]
     Damaged(&'static str),
     /// An entry that must not be done, or that makes no sense.
-    #[error("refused the layer's entry {path:?}: {reason}")]
+    #[error("refused the archive's entry {path:?}: {reason}")]
     Refused {
         /// The entry's path, as far as it is text.
         path: String,
         /// Why.
         reason: &'static str,
     },
+    /// An entry that would go outside of the folder; Docker's words.
+    #[error("{path:?} is outside of {folder:?}")]
+    Outside {
+        /// The entry's path.
+        path: String,
+        /// The folder.
+        folder: String,
+    },
+    /// A link that would lead outside of the folder; Docker's words.
+    #[error("invalid {kind} {path:?} -> {target:?}")]
+    Link {
+        /// `symlink` or `hardlink`.
+        kind: &'static str,
+        /// The link.
+        path: String,
+        /// Where it says it leads.
+        target: String,
+    },
+    /// Something that may not become something else; Docker's words.
+    #[error("cannot overwrite {was} {path:?} with {is} {folder:?}")]
+    Overwrite {
+        /// What is there.
+        was: &'static str,
+        /// Where.
+        path: String,
+        /// What would come.
+        is: &'static str,
+        /// Into which folder.
+        folder: String,
+    },
     /// The archive is larger than any that is unpacked.
-    #[error("the layer has more than {limit} {what}; it is refused, since it would fill the machine")]
+    #[error("the archive has more than {limit} {what}; it is refused, since it would fill the machine")]
     TooMuch {
         /// Of what.
         what: &'static str,
@@ -73,7 +119,7 @@ pub enum Error {
         limit: u64,
     },
     /// The kernel refused something on an entry of the layer.
-    #[error("cannot {act} {path:?} in the layer")]
+    #[error("cannot {act} {path:?}")]
     Entry {
         /// What was tried.
         act: &'static str,
@@ -282,14 +328,75 @@ impl Layers {
     ///
     /// If something can't be read or written, or can't be said in an archive.
     pub fn diff(&self, trace: &Trace, upper: &Path, out: impl Write) -> Result<Diffed, Error> {
+        Self::diff_without(trace, upper, &HashSet::new(), None, out)
+    }
+
+    /// As [`Layers::diff`], for a container on the layers `lower` (the uppermost first): the empty
+    /// places that the engine made in it for its mounts are left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layers::diff`].
+    pub fn diff_container(
+        &self,
+        trace: &Trace,
+        upper: &Path,
+        lower: &[PathBuf],
+        out: impl Write,
+    ) -> Result<Diffed, Error> {
+        self.diff_until(trace, upper, lower, None, out)
+    }
+
+    /// As [`Layers::diff_container`]; no entry has a later time than `latest`, in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layers::diff`].
+    pub fn diff_until(
+        &self,
+        trace: &Trace,
+        upper: &Path,
+        lower: &[PathBuf],
+        latest: Option<i64>,
+        out: impl Write,
+    ) -> Result<Diffed, Error> {
+        Self::diff_without(trace, upper, &changes::furniture(upper, lower)?, latest, out)
+    }
+
+    fn diff_without(
+        trace: &Trace,
+        upper: &Path,
+        left_out: &HashSet<Vec<u8>>,
+        latest: Option<i64>,
+        out: impl Write,
+    ) -> Result<Diffed, Error> {
         let body =
             Body::LayerDiff { upper: upper.display().to_string(), added: None, changed: None, deleted: None };
         trace.step(body, |span| {
-            let diffed = diff::diff(upper, out)?;
+            let diffed = diff::diff(upper, left_out, latest, out)?;
             if let Body::LayerDiff { added, deleted, .. } = span.body_mut() {
                 (*added, *deleted) = (Some(diffed.entries), Some(diffed.whiteouts));
             }
             Ok(diffed)
+        })
+    }
+
+    /// What a container on the layers `lower` (the uppermost first) changed, path by path.
+    ///
+    /// # Errors
+    ///
+    /// If something can't be read.
+    pub fn changes(&self, trace: &Trace, upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>, Error> {
+        let body =
+            Body::LayerDiff { upper: upper.display().to_string(), added: None, changed: None, deleted: None };
+        trace.step(body, |span| {
+            let found = changes::changes(upper, lower)?;
+            let count = |kind| Some(found.iter().filter(|change| change.kind == kind).count() as u64);
+            if let Body::LayerDiff { added, changed, deleted, .. } = span.body_mut() {
+                (*added, *changed, *deleted) =
+                    (count(ChangeKind::Added), count(ChangeKind::Modified), count(ChangeKind::Deleted));
+            }
+            Ok(found)
         })
     }
 
@@ -352,3 +459,6 @@ fn shown(path: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod container_tests;

@@ -45,7 +45,7 @@ impl Room {
 
 #[expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 /// Whether devices, owners and trusted attributes can be made here.
-fn root() -> bool {
+pub(super) fn root() -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         eprintln!("skipped: needs root to make devices and trusted attributes");
@@ -66,7 +66,7 @@ fn header(kind: EntryType, size: u64) -> Header {
 }
 
 /// An archive of entries (type, path, link, content), with names as they are: no tool's checks.
-fn archive(entries: &[(EntryType, &str, &str, &[u8])]) -> Vec<u8> {
+pub(super) fn archive(entries: &[(EntryType, &str, &str, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (kind, path, link, content) in entries {
         let mut header = header(*kind, content.len() as u64);

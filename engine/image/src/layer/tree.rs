@@ -45,6 +45,26 @@ impl Clean {
         Ok(Self(parts))
     }
 
+    /// The path `parent/name` below `base`; all of them are clean.
+    pub(super) fn with_base(base: &[Vec<u8>], parent: &[Vec<u8>], name: &[u8]) -> Self {
+        Self(base.iter().chain(parent).cloned().chain([name.to_vec()]).collect())
+    }
+
+    /// The same path below `base`.
+    pub(super) fn below(self, base: &[Vec<u8>]) -> Self {
+        Self(base.iter().cloned().chain(self.0).collect())
+    }
+
+    /// How many components it has.
+    pub(super) fn depth(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The components.
+    pub(super) fn parts(&self) -> &[Vec<u8>] {
+        &self.0
+    }
+
     /// The components of the parent, and the last one; `None` for the root itself.
     pub(super) fn split(&self) -> Option<(&[Vec<u8>], &[u8])> {
         self.0.split_last().map(|(name, parent)| (parent, name.as_slice()))
@@ -105,6 +125,10 @@ impl Tree {
             Mode::empty(),
         )?;
         Ok(Self { root: Rc::new(root), last: None })
+    }
+
+    pub(super) fn from_fd(root: OwnedFd) -> Self {
+        Self { root: Rc::new(root), last: None }
     }
 
     pub(super) fn root(&self) -> &OwnedFd {

@@ -18,6 +18,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::archive::{Archive, Entry, Kind};
+use super::extract::Target;
 use super::tree::{Clean, Place, Tree};
 use super::{Error, Limits, Unpacked, shown};
 
@@ -37,6 +38,7 @@ pub(super) fn unpack(
     let mut unpack = Unpack {
         trace,
         tree,
+        target: None,
         unpacked: Unpacked::default(),
         limits,
         later: Vec::new(),
@@ -50,9 +52,39 @@ pub(super) fn unpack(
     unpack.finish()
 }
 
+/// Unpacks the archive `source` below a folder of a tree that is there already.
+pub(super) fn extract(
+    root: OwnedFd,
+    target: &Target,
+    source: impl Read,
+    limits: Limits,
+) -> Result<Unpacked, Error> {
+    let trace = Trace::off();
+    let mut unpack = Unpack {
+        trace: &trace,
+        tree: Tree::from_fd(root),
+        target: Some(target),
+        unpacked: Unpacked::default(),
+        limits,
+        later: Vec::new(),
+        buffer: vec![0; 128 * 1024],
+    };
+    let mut archive = Archive::new(source, limits.bytes);
+    while let Some(mut entry) = archive.next()? {
+        unpack.count(&entry)?;
+        if let Some((uid, gid)) = target.owner {
+            (entry.uid, entry.gid) = (uid, gid);
+        }
+        unpack.plain(&entry, target, &mut archive)?;
+    }
+    unpack.finish()
+}
+
 struct Unpack<'a> {
     trace: &'a Trace,
     tree: Tree,
+    /// Where it goes, if it is no layer.
+    target: Option<&'a Target>,
     unpacked: Unpacked,
     limits: Limits,
     /// Directories' paths and times, for the end.
@@ -98,16 +130,47 @@ impl Unpack<'_> {
             return self.whiteout(parent, hidden, entry);
         }
         let place = self.tree.place(parent, name).map_err(failed("make the parent of", entry))?;
+        self.make(entry, &clean, &place, archive)
+    }
+
+    /// An entry that is no mark of a layer, and goes below a folder that is there already.
+    fn plain<R: Read>(
+        &mut self,
+        entry: &Entry,
+        target: &Target,
+        archive: &mut Archive<R>,
+    ) -> Result<(), Error> {
+        let clean = target.place(&entry.path)?;
+        let Some((parent, name)) = clean.split().filter(|_| clean.depth() > target.depth()) else {
+            // The folder itself stays as it is.
+            return if entry.kind == Kind::Directory { Ok(()) } else { Err(target.outside(&entry.path)) };
+        };
+        if entry.kind == Kind::Symlink {
+            target.check_link(&clean, entry)?;
+        }
+        let place = self.tree.place(parent, name).map_err(failed("make the parent of", entry))?;
+        let there = place.kind().map_err(failed("look at", entry))?;
+        target.check_overwrite(&clean, there, entry.kind)?;
+        self.make(entry, &clean, &place, archive)
+    }
+
+    fn make<R: Read>(
+        &mut self,
+        entry: &Entry,
+        clean: &Clean,
+        place: &Place,
+        archive: &mut Archive<R>,
+    ) -> Result<(), Error> {
         match entry.kind {
             Kind::Directory => {
-                self.directory(entry, &place)?;
-                self.later.push((clean, entry.mtime));
+                self.directory(entry, place)?;
+                self.later.push((clean.clone(), entry.mtime));
                 return Ok(());
             }
-            Kind::File => self.file(entry, &place, archive)?,
-            Kind::HardLink => return self.hard_link(entry, &place),
-            Kind::Symlink => self.symlink(entry, &place)?,
-            Kind::Char | Kind::Block | Kind::Fifo => self.node(entry, &place)?,
+            Kind::File => self.file(entry, place, archive)?,
+            Kind::HardLink => return self.hard_link(entry, place),
+            Kind::Symlink => self.symlink(entry, place)?,
+            Kind::Char | Kind::Block | Kind::Fifo => self.node(entry, place)?,
         }
         Ok(())
     }
@@ -190,7 +253,7 @@ impl Unpack<'_> {
                     self.tree.forget();
                     mkdirat(&*place.parent, &*place.name, Mode::from_raw_mode(0o700))
                         .map_err(failed("make", entry))?;
-                    if found == Some(FileType::CharacterDevice) {
+                    if found == Some(FileType::CharacterDevice) && self.target.is_none() {
                         // The layer deleted what was below and made it anew: nothing below shows through.
                         set_opaque(place, entry)?;
                     }
@@ -228,7 +291,10 @@ impl Unpack<'_> {
 
     /// Another name for a file of the same layer; links to what lies below can't be made.
     fn hard_link(&mut self, entry: &Entry, place: &Place) -> Result<(), Error> {
-        let target = Clean::new(&entry.link)?;
+        let (own, target) = match self.target {
+            Some(folder) => (folder.place(&entry.path)?, folder.link(&entry.link)?),
+            None => (Clean::new(&entry.path)?, Clean::new(&entry.link)?),
+        };
         let Some((parent, name)) = target.split() else {
             return Err(Error::Refused {
                 path: shown(&entry.path),
@@ -237,7 +303,7 @@ impl Unpack<'_> {
         };
         let target =
             self.tree.existing(parent, name).map_err(failed("find the target of the hard link", entry))?;
-        if Clean::new(&entry.path)? == Clean::new(&entry.link)? {
+        if own == Clean::with_base(&[], parent, name) {
             return Ok(());
         }
         self.fresh(entry, place, |place| {

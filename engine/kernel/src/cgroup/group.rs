@@ -240,6 +240,25 @@ impl Cgroup {
         Ok(all.into_iter().collect())
     }
 
+    /// As [`Cgroup::processes`], told in a trace, with the files' own lines as evidence.
+    ///
+    /// # Errors
+    ///
+    /// Those of read(2).
+    pub fn list_processes(&self, trace: &Trace) -> Result<Vec<u32>> {
+        trace.step(Body::CgroupRead { path: self.name.clone(), pids: Vec::new() }, |span| {
+            let found = self.processes()?;
+            if let Body::CgroupRead { pids, .. } = span.body_mut() {
+                pids.clone_from(&found);
+            }
+            if let Some(folder) = self.folders().first() {
+                let source = || folder.join("cgroup.procs").display().to_string();
+                span.evidence(|| Evidence::new(source(), found.iter().map(ToString::to_string)));
+            }
+            Ok(found)
+        })
+    }
+
     /// Ends all its processes: `cgroup.kill` with v2, a signal for each with v1.
     ///
     /// # Errors

@@ -189,7 +189,7 @@ pub fn attach(trace: &Trace, mount: &Detached, target: &Place) -> Result<()> {
         if mount.what.fstype.as_deref() == Some("overlay")
             && let Some(line) = files::mount_line(&path)
         {
-            span.evidence(|| Evidence::new(format!("/proc/{}/mountinfo", files::host_pid()), [line]));
+            span.evidence(|| Evidence::new(format!("/proc/{}/mountinfo", files::host_tid()), [line]));
         }
         Ok(())
     })

@@ -24,6 +24,8 @@
 
 mod attach;
 
+mod apart;
+
 mod filesystem;
 
 mod overlay;
@@ -32,6 +34,7 @@ mod options;
 
 mod root;
 
+pub use apart::{apart, root_of};
 pub use attach::{
     Attributes, Detached, Propagation, attach, bind, clone_tree, detach, make_private, readonly_path,
     remount_readonly, set_propagation,

@@ -121,7 +121,7 @@ fn life() {
     let stats = group.stats().unwrap();
     assert_eq!((stats.memory_limit, stats.pids, stats.pids_limit), (Some(64 << 20), 1, Some(10)));
     assert!(stats.memory > 0, "{stats:?}");
-    assert_eq!(group.processes().unwrap(), [process.pid()]);
+    assert_eq!(group.list_processes(&trace).unwrap(), [process.pid()]);
     let line = fs::read_to_string(format!("/proc/{}/cgroup", process.pid())).unwrap();
     assert!(line.contains(group.name()), "{line}");
     // Busy as long as it has a process.
@@ -133,6 +133,7 @@ fn life() {
     let kinds = events.kinds();
     assert_eq!(kinds.iter().filter(|kind| *kind == "cgroup.create").count(), 1);
     assert!(kinds.iter().filter(|kind| *kind == "cgroup.set").count() >= 5, "{kinds:?}");
+    assert!(kinds.iter().any(|kind| kind == "cgroup.read"), "{kinds:?}");
     assert_eq!(kinds.last().map(String::as_str), Some("cgroup.remove"));
     assert_eq!(Cgroup::open(group.name()).unwrap_err().errno(), Some(libc::ENOENT));
 }

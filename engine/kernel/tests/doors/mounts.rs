@@ -29,6 +29,8 @@ pub(crate) const CASES: &[Case] = &[
     case("overlay: the old way, for kernels before 6.8", MOUNT, the_old_way),
     case("attributes: read-only all the way down", MOUNT, read_only),
     case("propagation: nothing goes out", MOUNT, propagation),
+    case("apart: what a thread mounts is its own", MOUNT, apart),
+    case("apart: a process's root without what is mounted on it", MOUNT, root_of_process),
     case("container: the whole tree, and what is hidden in it", CONTAINER, container),
     case("container: a null device that is none is not taken", MOUNT, false_null),
     case("pty: a pair, a console, a size", MOUNT, terminal),
@@ -319,4 +321,37 @@ fn devices() {
     let sly = device::Device { path: "/out/null".into(), ..other };
     device::create(&off(), &root, &sly).unwrap();
     assert!(work.join("tmp/null").exists());
+}
+
+fn apart() {
+    let target = folder(workplace().join("target"));
+    let (trace, events) = recorded();
+    let inside = mount::apart(&trace, || {
+        mount::tmpfs(&trace, &Place::open(&target)?, &[], Attributes::default())?;
+        fs::write(target.join("file"), "x").unwrap();
+        Ok::<_, Error>(glassdock_kernel::files::mount_line(target.to_str().unwrap()).is_some())
+    });
+    assert!(inside.unwrap(), "the thread sees its mount");
+    assert!(glassdock_kernel::files::mount_line(target.to_str().unwrap()).is_none(), "nobody else does");
+    assert!(!target.join("file").exists());
+    assert_eq!(events.kinds(), ["namespace.create", "mount.propagation", "mount.attach"]);
+    let own = fs::read_link("/proc/self/ns/mnt").unwrap();
+    let told = events.evidence("namespace.create");
+    assert!(
+        told.iter().all(|line| !line.contains(own.to_str().unwrap())),
+        "the thread's namespace: {told:?}"
+    );
+    let failed = mount::apart(&trace, || Place::open(Path::new("/nowhere/at/all")).map(drop));
+    assert_eq!(failed.unwrap_err().errno(), Some(libc::ENOENT));
+}
+
+fn root_of_process() {
+    workplace();
+    let own = glassdock_kernel::process::Process::open(std::process::id()).unwrap();
+    let (trace, events) = recorded();
+    let root = mount::root_of(&trace, &own).unwrap().root().unwrap();
+    assert!(root.resolve(Path::new("/mnt")).unwrap().is_dir().unwrap());
+    assert!(Path::new("/proc/version").exists() && root.read(Path::new("/proc/version")).is_err());
+    assert!(root.create_file(Path::new("/mnt/x"), 0o644).is_err(), "it is read-only");
+    assert_eq!(events.kinds(), ["namespace.join"]);
 }

@@ -48,6 +48,8 @@ mod distribution;
 
 pub mod push;
 
+mod login;
+
 pub mod search;
 
 pub(crate) mod upstream;

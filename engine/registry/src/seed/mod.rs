@@ -79,6 +79,12 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The seed has no such image.
+    #[error("the seed has no image {name}; the hub's first page, or docker search, shows those that it has")]
+    Unknown {
+        /// The repository that was looked for.
+        name: String,
+    },
     /// An archive could not be written (to memory: only a lack of it can be the reason).
     #[error("write the archive of a layer")]
     Archive(#[from] io::Error),
@@ -148,7 +154,7 @@ pub struct Seed {
     pub missing: Option<Error>,
 }
 
-/// Makes the seed. `busybox` is the program that becomes the userland, normally
+/// Makes the seed, but for `registry`. `busybox` is the program that becomes the userland, normally
 /// [`BUSYBOX`]; without it the seed has `hello-world` alone, and says why.
 ///
 /// # Errors
@@ -159,13 +165,31 @@ pub fn images(busybox: &Path) -> Result<Seed, Error> {
     sow(busybox, None)
 }
 
-/// As [`images`], and `registry`, which holds `program` (normally [`program::running`]).
+/// The images of these names, such as `busybox` or `ubuntu:12.04` (its tag is of no matter);
+/// all of them where none is named, `registry` with the running program included.
 ///
 /// # Errors
 ///
-/// As [`images`].
-pub fn images_with(busybox: &Path, program: &program::Program) -> Result<Seed, Error> {
-    sow(busybox, Some(program))
+/// As [`images`]; [`Error::Unknown`] for a name that no image of the seed has, and
+/// [`Error::Program`] where this program's own files are needed and can't be read.
+pub fn chosen(busybox: &Path, names: &[String]) -> Result<Seed, Error> {
+    let wanted: Vec<String> = names.iter().map(|name| repository(name)).collect();
+    let is_wanted = |repository: &str| wanted.is_empty() || wanted.iter().any(|name| name == repository);
+    let program = is_wanted(program::REPOSITORY).then(program::running).transpose()?;
+    let mut seed = sow(busybox, program.as_ref())?;
+    let known = |name: &str| seed.images.iter().any(|image| image.repository == name);
+    // Without a userland most images are missing, and that is what has to be told.
+    if let (Some(name), None) = (wanted.iter().find(|name| !known(name)), &seed.missing) {
+        return Err(Error::Unknown { name: name.clone() });
+    }
+    seed.images.retain(|image| is_wanted(&image.repository));
+    Ok(seed)
+}
+
+/// The repository that a name stands for at Docker Hub.
+fn repository(name: &str) -> String {
+    let name = name.split(':').next().unwrap_or(name);
+    if name.contains('/') { name.to_owned() } else { format!("library/{name}") }
 }
 
 fn sow(busybox: &Path, program: Option<&program::Program>) -> Result<Seed, Error> {

@@ -23,6 +23,8 @@ use super::{About, Error, SeedImage, dockerfiles};
 
 /// What is larger is no program or library of ours.
 const LARGEST: u64 = 512 * 1024 * 1024;
+/// The repository's name.
+pub const REPOSITORY: &str = "library/registry";
 /// Where the program lies in the image.
 const PLACE: &str = "usr/local/bin/glassdock";
 
@@ -118,7 +120,7 @@ pub fn image(program: &Program, userland: &Finished) -> Result<SeedImage, Error>
              CMD [\"--listen\", \"0.0.0.0:5000\", \"--root\", \"/data/registry\"]\n",
         ),
     };
-    make("library/registry", Family::Oci, &[(&tags, vec![variant])], about)
+    make(REPOSITORY, Family::Oci, &[(&tags, vec![variant])], about)
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

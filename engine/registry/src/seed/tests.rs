@@ -74,6 +74,21 @@ fn a_missing_busybox_leaves_hello_world_and_says_what_to_install() {
 }
 
 #[test]
+fn images_are_chosen_by_the_names_that_people_write() {
+    let Ok(_) = userland::Busybox::read(Path::new(BUSYBOX)) else { return };
+    let chosen = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        chosen(Path::new(BUSYBOX), &names)
+            .map(|seed| seed.images.into_iter().map(|image| image.repository).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(chosen(&["ubuntu:12.04", "lessons/coffee"]).expect("a seed"), "library/ubuntu lessons/coffee");
+    assert!(
+        matches!(chosen(&["ubuntu", "windows"]), Err(Error::Unknown { name }) if name == "library/windows")
+    );
+    assert!(chosen(&[]).expect("a seed").ends_with(program::REPOSITORY));
+}
+
+#[test]
 fn what_is_no_busybox_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("busybox");

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 
@@ -68,6 +68,14 @@ async fn one(
             let outlet = Outlet::default();
             serve(Wire::new(stream, outlet.clone()), Some(outlet), peer, shared, stopping).await;
         }
+        Some(_) if speaks_plainly(&stream).await => {
+            // The words of Go's server, which clients know and explain.
+            let answer = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+            let mut stream = stream;
+            // Whether they read it is their affair.
+            let _ = stream.write_all(answer).await;
+            let _ = stream.shutdown().await;
+        }
         Some(tls) => {
             // A handshake that fails or stalls is the client's affair.
             if let Ok(Ok(stream)) = tokio::time::timeout(shared.idle, tls.accept(stream)).await {
@@ -75,6 +83,13 @@ async fn one(
             }
         }
     }
+}
+
+/// Whether a client that should greet with TLS begins a request of plain HTTP.
+async fn speaks_plainly(stream: &TcpStream) -> bool {
+    let mut first = [0];
+    let peeked = tokio::time::timeout(Duration::from_secs(10), stream.peek(&mut first)).await;
+    matches!(peeked, Ok(Ok(1))) && first[0].is_ascii_uppercase()
 }
 
 async fn serve<S>(

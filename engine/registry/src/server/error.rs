@@ -130,6 +130,11 @@ impl Refusal {
         Self { code, message: words.to_owned(), detail: None, source: Some(source), headers: Vec::new() }
     }
 
+    /// Why, for who runs the registry.
+    pub(crate) fn reason(&self) -> String {
+        self.source.as_ref().map_or_else(|| self.to_string(), ToString::to_string)
+    }
+
     /// What can be no tag is a tag that isn't there, for who wants to read it.
     pub(crate) fn for_a_reader(self) -> Self {
         if self.code == Code::TagInvalid {

@@ -277,8 +277,12 @@ impl Server {
                 loop {
                     tokio::time::sleep(every).await;
                     let storage = Arc::clone(&storage);
-                    // What could not be collected now is collected the next time.
-                    let _ = tokio::task::spawn_blocking(move || storage.collect(how)).await;
+                    match tokio::task::spawn_blocking(move || storage.collect(how)).await {
+                        Ok(Ok(done)) => tracing::info!("collected garbage: {done:?}"),
+                        // What could not be collected now is collected the next time.
+                        Ok(Err(refusal)) => tracing::error!("cannot collect garbage: {}", refusal.reason()),
+                        Err(_) => tracing::error!("cannot collect garbage: it failed in the middle"),
+                    }
                 }
             })
         });
@@ -303,10 +307,9 @@ pub fn collect(root: &std::path::Path, how: Collecting) -> Result<Collected, Err
         return Err(failed(io::Error::new(io::ErrorKind::NotFound, "there is no registry in it")));
     }
     let storage = Storage::open(root, true).map_err(failed)?;
-    storage.collect(how).map_err(|refusal| {
-        let reason = refusal.source.as_ref().map_or_else(|| refusal.to_string(), ToString::to_string);
-        failed(io::Error::other(reason))
-    })
+    let collected = storage.collect(how).map_err(|refusal| failed(io::Error::other(refusal.reason())))?;
+    storage.settle().map_err(failed)?;
+    Ok(collected)
 }
 
 /// Binds and serves, in one: see [`Server::bind`] and [`Server::serve`].

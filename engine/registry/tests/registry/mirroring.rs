@@ -139,3 +139,25 @@ async fn tags_follow_the_other_registry_and_ours_are_ours() {
     drop(there.stop().await);
     assert_eq!(shown("t").await, version(3));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_class_asks_for_a_tag_once() {
+    let text = manifest(b"{}", b"layer", json!({}));
+    let content = text.clone();
+    let there = Fake::start(move |_| {
+        Answer::new(200, &content[..]).header("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+    })
+    .await;
+    let here = mirror_of(&format!("http://{}", there.host), Duration::from_secs(60), Trace::off()).await;
+    let url = format!("{}/v2/lesson/manifests/1", here.url);
+    let pupils: Vec<_> = (0..30)
+        .map(|_| {
+            let url = url.clone();
+            tokio::spawn(async move { get(&url).await.bytes().await.expect("a manifest") })
+        })
+        .collect();
+    for pupil in pupils {
+        assert_eq!(pupil.await.expect("no panic"), text);
+    }
+    assert_eq!(there.asked.lock().expect("no panic").len(), 1);
+}

@@ -10,7 +10,7 @@ mod privilege;
 
 mod root;
 
-mod user;
+pub(crate) mod user;
 
 use std::os::fd::{AsFd, OwnedFd};
 

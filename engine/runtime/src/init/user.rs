@@ -40,6 +40,16 @@ pub(super) fn look_up(
     identify(&passwd, &group, numbers, words, groups)
 }
 
+/// The numbers of the user and group that `words` mean in a container's own files.
+///
+/// # Errors
+///
+/// In Docker's words, if there is no such user or group.
+pub fn numbers(root: &Root, words: &str) -> Result<(u32, u32), String> {
+    let found = look_up(root, &oci::User::default(), Some(words), &[]);
+    found.map(|identity| (identity.user.uid, identity.user.gid)).map_err(|failure| failure.to_string())
+}
+
 fn read(root: &Root, path: &str) -> String {
     let mut bytes = Vec::new();
     if let Ok(file) = root.read(Path::new(path)) {

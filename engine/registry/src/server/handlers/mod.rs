@@ -44,7 +44,13 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>, peer: So
     let mut user = None;
     let mut response = match route(shared, request, &mut user).await {
         Ok(response) => response,
-        Err(refusal) => refuse(&refusal),
+        Err(refusal) => {
+            if let Some(source) = &refusal.source {
+                // The client learns no paths of ours; who runs the registry needs them.
+                tracing::error!(%method, client = %peer, "{source}");
+            }
+            refuse(&refusal)
+        }
     };
     let headers = response.headers_mut();
     headers.insert(

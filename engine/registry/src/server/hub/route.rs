@@ -39,7 +39,7 @@ impl Route {
         match path {
             "/v1/_ping" => return Some(Self::Ping),
             "/v1/search" => return Some(Self::Search),
-            _ if path == "/v2" || path.starts_with("/v2/") => return None,
+            _ if path == "/v2" || path.starts_with("/v2/") || path == "/token" => return None,
             _ => {}
         }
         if let Some(name) = path.strip_prefix("/assets/") {

@@ -15,7 +15,7 @@ mod flight;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use glassdock_image::digest::Digest;
 use glassdock_trace::Trace;
@@ -51,9 +51,36 @@ pub(super) struct Mirror {
     trace: Trace,
     fresh: Duration,
     flights: Flights,
+    turns: Turns,
+    away: Mutex<Option<Instant>>,
 }
 
 type Flights = Arc<Mutex<HashMap<Digest, Arc<Flight>>>>;
+
+/// So long a registry that gave no answer isn't asked again for what is here.
+const AWAY: Duration = Duration::from_secs(15);
+
+/// Whose turn it is to fetch a manifest.
+#[derive(Debug, Default)]
+struct Turns(Mutex<HashMap<String, Turn>>);
+
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
+impl Turns {
+    fn of(&self, key: &str) -> Turn {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(key.to_owned()).or_default())
+    }
+
+    /// The last one who had a turn tidies up.
+    fn over(&self, key: &str, turn: Turn) {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(turn);
+        if turns.get(key).is_some_and(|turn| Arc::strong_count(turn) == 1) {
+            turns.remove(key);
+        }
+    }
+}
 
 impl Mirror {
     pub(super) fn new(config: MirrorConfig, storage: Arc<Storage>, trace: Trace) -> Result<Self, Error> {
@@ -64,33 +91,70 @@ impl Mirror {
             trace,
             fresh: config.fresh,
             flights: Flights::default(),
+            turns: Turns::default(),
+            away: Mutex::default(),
         })
     }
 
     /// Sees to it that what `reference` stands for is here, if it is anywhere.
     pub(super) async fn bring_manifest(&self, name: &Name, reference: &Reference) -> Result<(), Refusal> {
-        let (asked, local) = match reference {
-            Reference::Digest(digest) => {
-                if self.storage.manifest_type(name, digest)?.is_some() {
-                    return Ok(());
-                }
-                (digest.to_string(), None)
-            }
-            Reference::Tag(tag) => {
-                let local = self.storage.tag(name, tag)?;
-                let came = self.storage.came_from_there(name, tag);
-                match (&local, came) {
-                    (Some(_), None) => return Ok(()),
-                    (Some(_), Some(at)) if at.elapsed().is_ok_and(|age| age < self.fresh) => return Ok(()),
-                    _ => (tag.clone(), local),
-                }
-            }
-        };
-        match self.update(name, reference, &asked, local.as_ref()).await {
-            // It was here before, or comes another time: then the answer is that it isn't here.
-            Err(error) if local.is_some() && is_away(&error) => Ok(()),
-            other => other.map_err(|error| away(&error)),
+        if self.is_good(name, reference)? {
+            return Ok(());
         }
+        // A class asks for the same thing at the same time: one of them fetches it.
+        let key = match reference {
+            Reference::Digest(digest) => format!("{name}@{digest}"),
+            Reference::Tag(tag) => format!("{name}:{tag}"),
+        };
+        let turn = self.turns.of(&key);
+        let waited = turn.lock().await;
+        let done = self.bring(name, reference).await;
+        drop(waited);
+        self.turns.over(&key, turn);
+        done
+    }
+
+    async fn bring(&self, name: &Name, reference: &Reference) -> Result<(), Refusal> {
+        if self.is_good(name, reference)? {
+            return Ok(());
+        }
+        let (asked, local) = match reference {
+            Reference::Digest(digest) => (digest.to_string(), None),
+            Reference::Tag(tag) => (tag.clone(), self.storage.tag(name, tag)?),
+        };
+        if local.is_some() && self.is_away() {
+            return Ok(());
+        }
+        match self.update(name, reference, &asked, local.as_ref()).await {
+            Ok(()) => Ok(()),
+            Err(failure) => {
+                let there = matches!(failure, Failure::There(_));
+                if there {
+                    *self.away.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                }
+                // What is here is good enough.
+                if there && local.is_some() { Ok(()) } else { Err(away(&failure)) }
+            }
+        }
+    }
+
+    /// Whether what is here can be given out without a word from the other registry.
+    fn is_good(&self, name: &Name, reference: &Reference) -> Result<bool, Refusal> {
+        match reference {
+            Reference::Digest(digest) => Ok(self.storage.manifest_type(name, digest)?.is_some()),
+            Reference::Tag(tag) => Ok(self.storage.tag(name, tag)?.is_some()
+                && self
+                    .storage
+                    .came_from_there(name, tag)
+                    .is_none_or(|at| at.elapsed().is_ok_and(|age| age < self.fresh))),
+        }
+    }
+
+    /// Whether the other registry gave no answer a moment ago. Nobody has to wait for it then who
+    /// can do without.
+    fn is_away(&self) -> bool {
+        let since = *self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() < AWAY)
     }
 
     async fn update(
@@ -165,6 +229,9 @@ impl Mirror {
 
     /// The tags that the other registry has; `None` where it has no such repository or is away.
     pub(super) async fn tags(&self, name: &Name) -> Option<Vec<String>> {
+        if self.is_away() {
+            return None;
+        }
         self.upstream.tags(&self.trace, name.as_str()).await.ok().flatten()
     }
 }
@@ -209,10 +276,6 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Self::Here(refusal)
     }
-}
-
-fn is_away(failure: &Failure) -> bool {
-    matches!(failure, Failure::There(_))
 }
 
 fn away(failure: &Failure) -> Refusal {

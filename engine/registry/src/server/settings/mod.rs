@@ -435,7 +435,12 @@ impl Settings {
                 url: url.clone(),
                 credentials: self.mirror_credentials()?,
                 fresh: self.mirror.fresh.0,
-                client: ClientConfig::default(),
+                // Who waits here is somebody's client, and wants to hear soon that it is away.
+                client: ClientConfig {
+                    connect: Duration::from_secs(5),
+                    attempts: 3,
+                    ..ClientConfig::default()
+                },
             }),
         };
         Ok(config)

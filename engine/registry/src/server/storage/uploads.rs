@@ -22,6 +22,10 @@ use crate::server::error::{Code, Refusal};
 use crate::server::name::Name;
 use glassdock_image::digest::{Algorithm, Digest, Hasher};
 
+/// So many bytes come in before the disk begins with them: it works while more come, and at the
+/// end there is little to wait for.
+const AHEAD: u64 = 8 * 1024 * 1024;
+
 /// The uploads that this server knows, by id. `None` while a request holds one.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions(Mutex<HashMap<String, Option<Progress>>>);
@@ -44,6 +48,8 @@ pub(crate) struct Upload {
     /// How many bytes there are.
     pub(crate) size: u64,
     progress: Option<Progress>,
+    /// How much of it the kernel was asked to write out.
+    begun: u64,
     /// What [`Upload::finish`] goes back to when the digest is wrong.
     mark: Option<(u64, Hasher)>,
     gone: bool,
@@ -98,6 +104,7 @@ impl Storage {
             file,
             size: 0,
             progress,
+            begun: 0,
             mark: None,
             gone: false,
         })
@@ -148,6 +155,7 @@ impl Storage {
             file,
             size,
             progress,
+            begun: size / AHEAD * AHEAD,
             mark: None,
             gone: false,
         })
@@ -170,6 +178,7 @@ impl Upload {
             .seek(SeekFrom::Start(size))
             .map_err(|source| Refusal::disk("seek in", &self.path, source))?;
         self.size = size;
+        self.begun = self.begun.min(size);
         self.progress = Some(Progress { hasher, hashed: size });
         Ok(())
     }
@@ -179,6 +188,10 @@ impl Upload {
         self.hash_up_to_here(None)?;
         self.file.write_all(bytes).map_err(|source| Refusal::disk("write", &self.path, source))?;
         self.size += bytes.len() as u64;
+        if self.size - self.begun >= AHEAD && self.storage.journal.is_some() {
+            glassdock_kernel::disk::begin_write_out(&self.file, self.begun, self.size - self.begun);
+            self.begun = self.size;
+        }
         if let Some(progress) = &mut self.progress {
             progress.hasher.update(bytes);
             progress.hashed += bytes.len() as u64;

@@ -1,0 +1,4 @@
+//! What the room promises, from outside.
+
+mod cases;
+mod hostile;

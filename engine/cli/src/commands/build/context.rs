@@ -1,0 +1,244 @@
+//! What is sent: a folder's files without those that `.dockerignore` leaves out, or what
+//! standard input has: an archive, or a Dockerfile alone.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use glassdock_build::ignore::{self, Ignore};
+use tokio::sync::mpsc;
+
+use super::super::archive::channel_stream;
+use crate::failure::{Failure, file_failure};
+
+/// A context that can be sent.
+pub(crate) struct Sent {
+    /// Where the Dockerfile lies in it.
+    pub dockerfile: String,
+    source: Source,
+}
+
+enum Source {
+    /// A folder, and a Dockerfile that doesn't lie in it.
+    Folder { folder: PathBuf, ignore: Ignore, extra: Option<Vec<u8>> },
+    /// A Dockerfile alone.
+    File(Vec<u8>),
+    /// An archive from standard input: its first bytes, and the rest.
+    Archive(Vec<u8>),
+}
+
+/// Looks at what the operand of `build` names.
+pub(crate) fn of(operand: &str, file: &str) -> Result<Sent, Failure> {
+    if operand == "-" {
+        return from_stdin(file);
+    }
+    if operand.starts_with("http://")
+        || operand.starts_with("https://")
+        || operand.starts_with("git") && operand.contains("://")
+    {
+        return Err(Failure::say(format!(
+            "unable to prepare context: {operand}: contexts from a URL are not supported; fetch it and name the folder"
+        )));
+    }
+    let folder = std::fs::canonicalize(operand)
+        .map_err(|_| Failure::say(format!("unable to prepare context: path \"{operand}\" not found")))?;
+    if !folder.is_dir() {
+        return Err(Failure::say(format!(
+            "unable to prepare context: context must be a directory: {operand}"
+        )));
+    }
+    let (dockerfile, extra) = dockerfile(&folder, file)?;
+    let ignore = ignored(&folder, &dockerfile)?;
+    Ok(Sent { dockerfile, source: Source::Folder { folder, ignore, extra } })
+}
+
+/// The Dockerfile's path in the context, and its bytes if it lies elsewhere.
+fn dockerfile(folder: &Path, file: &str) -> Result<(String, Option<Vec<u8>>), Failure> {
+    let outside = |bytes: Vec<u8>| (format!(".dockerfile.{:x}", std::process::id()), Some(bytes));
+    if file == "-" {
+        return Ok(outside(read_all(&mut io::stdin(), "-")?));
+    }
+    let path = if file.is_empty() { folder.join("Dockerfile") } else { PathBuf::from(file) };
+    let missing = |error: &io::Error| {
+        Failure::say(format!(
+            "unable to prepare context: unable to evaluate symlinks in Dockerfile path: lstat {}: {}",
+            path.display(),
+            crate::failure::os_text(error)
+        ))
+    };
+    let real = std::fs::canonicalize(&path).map_err(|error| missing(&error))?;
+    match real.strip_prefix(folder) {
+        Ok(inside) => Ok((inside.to_string_lossy().into_owned(), None)),
+        Err(_) => {
+            let shown = path.display().to_string();
+            let mut file = File::open(&real).map_err(|error| file_failure("open", &shown, &error))?;
+            Ok(outside(read_all(&mut file, &shown)?))
+        }
+    }
+}
+
+fn ignored(folder: &Path, dockerfile: &str) -> Result<Ignore, Failure> {
+    let bytes = [format!("{dockerfile}.dockerignore"), ".dockerignore".to_owned()]
+        .iter()
+        .find_map(|name| File::open(folder.join(name)).ok());
+    let Some(file) = bytes else { return Ok(Ignore::default()) };
+    let mut bytes = Vec::new();
+    file.take(ignore::LARGEST)
+        .read_to_end(&mut bytes)
+        .map_err(|error| file_failure("read", ".dockerignore", &error))?;
+    Ignore::read(&bytes).map_err(|error| Failure::say(format!("error checking context: {error}")))
+}
+
+fn from_stdin(file: &str) -> Result<Sent, Failure> {
+    let mut start = vec![0; 512];
+    let mut length = 0;
+    let mut input = io::stdin().lock();
+    while length < start.len() {
+        match input.read(&mut start[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) => return Err(file_failure("read", "-", &error)),
+        }
+    }
+    start.truncate(length);
+    let compressed: [&[u8]; 4] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ"];
+    let archive =
+        start.get(257..262) == Some(b"ustar") || compressed.iter().any(|magic| start.starts_with(magic));
+    if archive {
+        let dockerfile = if file.is_empty() { "Dockerfile" } else { file }.to_owned();
+        return Ok(Sent { dockerfile, source: Source::Archive(start) });
+    }
+    start.extend(read_all(&mut input, "-")?);
+    if start.is_empty() {
+        return Err(Failure::say("unable to prepare context: build from stdin is empty"));
+    }
+    Ok(Sent { dockerfile: "Dockerfile".to_owned(), source: Source::File(start) })
+}
+
+fn read_all(input: &mut dyn Read, name: &str) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let limit = glassdock_build::language::LARGEST_FILE as u64 + 1;
+    input.take(limit).read_to_end(&mut bytes).map_err(|error| file_failure("read", name, &error))?;
+    Ok(bytes)
+}
+
+impl Sent {
+    /// The context as a tar, made on a thread of its own; `sent` counts its bytes.
+    pub(crate) fn stream(
+        &self,
+        sent: Arc<AtomicU64>,
+    ) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send + use<> {
+        let (sender, receiver) = mpsc::channel(4);
+        let dockerfile = self.dockerfile.clone();
+        let source = match &self.source {
+            Source::Folder { folder, ignore, extra } => {
+                Source::Folder { folder: folder.clone(), ignore: ignore.clone(), extra: extra.clone() }
+            }
+            Source::File(bytes) => Source::File(bytes.clone()),
+            Source::Archive(start) => Source::Archive(start.clone()),
+        };
+        std::thread::spawn(move || {
+            let mut out = io::BufWriter::with_capacity(64 * 1024, Pieces { sender: sender.clone(), sent });
+            let written = write(&source, &dockerfile, &mut out).and_then(|()| out.flush());
+            if let Err(error) = written {
+                // The daemon sees a broken request, and the command the reason.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        channel_stream(receiver)
+    }
+}
+
+fn write(source: &Source, dockerfile: &str, out: &mut impl Write) -> io::Result<()> {
+    match source {
+        Source::Archive(start) => {
+            out.write_all(start)?;
+            io::copy(&mut io::stdin().lock(), out).map(drop)
+        }
+        Source::File(bytes) => {
+            let mut tar = tar::Builder::new(out);
+            alone(&mut tar, dockerfile, bytes)?;
+            tar.into_inner().map(drop)
+        }
+        Source::Folder { folder, ignore, extra } => {
+            let mut tar = tar::Builder::new(out);
+            tar.follow_symlinks(false);
+            let mut waiting = vec![PathBuf::new()];
+            while let Some(inner) = waiting.pop() {
+                let mut names: Vec<_> = std::fs::read_dir(folder.join(&inner))?
+                    .map(|entry| entry.map(|e| e.file_name()))
+                    .collect::<Result<_, _>>()?;
+                names.sort_unstable();
+                for name in names.into_iter().rev() {
+                    let path = inner.join(name);
+                    let text = path.to_string_lossy().into_owned();
+                    let metadata = std::fs::symlink_metadata(folder.join(&path))?;
+                    // The daemon needs these two; it leaves them out itself where they are ignored.
+                    let needed = text == dockerfile || text == ".dockerignore";
+                    if metadata.is_dir() && !ignore.prunes(&text) {
+                        waiting.push(path.clone());
+                    }
+                    if !needed && ignore.ignores(&text) {
+                        continue;
+                    }
+                    if metadata.is_dir() || metadata.is_file() || metadata.is_symlink() {
+                        entry(&mut tar, &folder.join(&path), &path, &metadata)?;
+                    }
+                }
+            }
+            if let Some(bytes) = extra {
+                alone(&mut tar, dockerfile, bytes)?;
+            }
+            tar.into_inner().map(drop)
+        }
+    }
+}
+
+/// One entry, as root's: who owns the files here is nobody's business in the image.
+fn entry(
+    tar: &mut tar::Builder<impl Write>,
+    place: &Path,
+    name: &Path,
+    metadata: &std::fs::Metadata,
+) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_metadata(metadata);
+    header.set_uid(0);
+    header.set_gid(0);
+    if metadata.is_symlink() {
+        return tar.append_link(&mut header, name, std::fs::read_link(place)?);
+    }
+    if metadata.is_dir() {
+        return tar.append_data(&mut header, name, io::empty());
+    }
+    let content = File::open(place)?.take(metadata.len()).chain(io::repeat(0)).take(metadata.len());
+    tar.append_data(&mut header, name, content)
+}
+
+fn alone(tar: &mut tar::Builder<impl Write>, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(0o600);
+    header.set_size(bytes.len() as u64);
+    tar.append_data(&mut header, name, bytes)
+}
+
+/// A writer whose pieces are a request's body.
+struct Pieces {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    sent: Arc<AtomicU64>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let sent = self.sender.blocking_send(Ok(Bytes::copy_from_slice(bytes)));
+        sent.map(|()| bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

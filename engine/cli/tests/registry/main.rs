@@ -1,0 +1,155 @@
+//! `glassdock registry` as a program: what it is told, how it stops, and what a kill leaves.
+
+#[path = "../../benches/registry/http.rs"]
+mod http;
+
+use std::error::Error;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use http::Connection;
+use sha2::{Digest, Sha256};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// A registry that runs; killed with the value.
+struct Registry {
+    child: Child,
+    address: String,
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn glassdock() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_glassdock"));
+    command.arg("registry");
+    command
+}
+
+impl Registry {
+    fn start(root: &Path, more: &[&str]) -> Result<Self> {
+        let mut command = glassdock();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--root"]).arg(root).args(more);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+        let address = line.trim().rsplit("http://").next().unwrap_or_default().to_owned();
+        Ok(Self { child, address })
+    }
+
+    fn connect(&self) -> Result<Connection> {
+        Connection::open(&self.address)
+    }
+
+    fn signal(&self, name: &str) -> Result<()> {
+        Command::new("kill").args([name, &self.child.id().to_string()]).status()?;
+        Ok(())
+    }
+}
+
+fn digest(bytes: &[u8]) -> String {
+    format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
+}
+
+#[test]
+fn a_kill_in_an_upload_loses_nothing_and_shows_no_half() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let registry = Registry::start(root.path(), &[])?;
+    let (bytes, small) = (vec![7_u8; 3_000_000], b"{}");
+    let post = format!("/v2/a/blobs/uploads/?digest={}", digest(small));
+    assert_eq!(registry.connect()?.ask("POST", &post, "", small)?.status, 201);
+    let begun = registry.connect()?.ask("POST", "/v2/a/blobs/uploads/", "", b"")?;
+    let upload = begun.location.ok_or("no location")?;
+    // Half of what was announced, and then the machine fails.
+    let mut stream = TcpStream::connect(&registry.address)?;
+    let head = format!("PATCH {upload} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", bytes.len());
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(&bytes[..1_500_000])?;
+    std::thread::sleep(Duration::from_millis(200));
+    registry.signal("-KILL")?;
+    drop(registry);
+
+    let registry = Registry::start(root.path(), &[])?;
+    let blob = |bytes: &[u8]| format!("/v2/a/blobs/{}", digest(bytes));
+    assert_eq!(registry.connect()?.ask("GET", &blob(small), "", b"")?.length, 2, "it was answered for");
+    assert_eq!(registry.connect()?.ask("GET", &blob(&bytes), "", b"")?.status, 404);
+    let state = registry.connect()?.ask("GET", &upload, "", b"")?;
+    let range = state.range.ok_or("no range")?;
+    let here = if range == "0-0" { 0 } else { range.trim_start_matches("0-").parse::<usize>()? + 1 };
+    assert!(here <= 1_500_000, "{range}");
+    let put = format!("{upload}?digest={}", digest(&bytes));
+    let range = format!("Content-Range: {here}-{}\r\n", bytes.len() - 1);
+    assert_eq!(registry.connect()?.ask("PUT", &put, &range, &bytes[here..])?.status, 201);
+    assert_eq!(registry.connect()?.ask("GET", &blob(&bytes), "", b"")?.length, 3_000_000);
+    Ok(())
+}
+
+#[test]
+fn a_request_that_runs_comes_to_its_end_when_the_registry_is_stopped() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let mut registry = Registry::start(root.path(), &["--workers", "1"])?;
+    let bytes = vec![1_u8; 100_000];
+    let mut stream = TcpStream::connect(&registry.address)?;
+    let head = format!(
+        "POST /v2/a/blobs/uploads/?digest={} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n",
+        digest(&bytes),
+        bytes.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(&bytes[..1000])?;
+    std::thread::sleep(Duration::from_millis(100));
+    registry.signal("-TERM")?;
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(TcpStream::connect(&registry.address).is_err(), "nobody new comes in");
+    stream.write_all(&bytes[1000..])?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
+    assert!(registry.child.wait()?.success());
+    assert_eq!(std::fs::read_dir(root.path().join("journal"))?.count(), 0, "all is written out");
+    Ok(())
+}
+
+#[test]
+fn flags_win_over_the_environment_and_that_over_the_file() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("config.yml");
+    std::fs::write(&file, "workers: 1\nstorage: {root: /data/registry}\nlimits: {idle: 5s}\n")?;
+    let mut command = glassdock();
+    command.arg("config").arg("--config").arg(&file).args(["--workers", "3", "--seed"]);
+    command.env("GLASSDOCK_REGISTRY_WORKERS", "2").env("GLASSDOCK_REGISTRY_LIMITS_IDLE", "1m");
+    let printed = String::from_utf8(command.output()?.stdout)?;
+    for line in ["workers: 3", "seed: true", "  root: /data/registry", "  idle: 1m", "listen: 127.0.0.1:5000"]
+    {
+        assert!(printed.lines().any(|printed| printed == line), "{line}: {printed}");
+    }
+    std::fs::write(&file, "wrokers: 1\n")?;
+    let wrong = glassdock().args(["serve", "--config"]).arg(&file).output()?;
+    let words = String::from_utf8(wrong.stderr)?;
+    assert!(!wrong.status.success() && words.contains("wrokers") && words.contains("line 1"), "{words}");
+    Ok(())
+}
+
+#[test]
+fn gc_says_what_it_does() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let registry = Registry::start(root.path(), &[])?;
+    let post = format!("/v2/a/blobs/uploads/?digest={}", digest(b"nobody's"));
+    assert_eq!(registry.connect()?.ask("POST", &post, "", b"nobody's")?.status, 201);
+    let mut gc = glassdock();
+    gc.args(["gc", "--collect-grace", "0s", "--root"]).arg(root.path());
+    std::thread::sleep(Duration::from_millis(20));
+    let printed = String::from_utf8(gc.output()?.stdout)?;
+    assert!(printed.contains("removed 1 blobs that no repository has, 8 bytes\n"), "{printed}");
+    let target = format!("/v2/a/blobs/{}", digest(b"nobody's"));
+    assert_eq!(registry.connect()?.ask("GET", &target, "", b"")?.status, 404);
+    Ok(())
+}

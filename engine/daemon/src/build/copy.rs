@@ -1,0 +1,344 @@
+//! COPY and ADD: what is copied is found and summed up first, so that the cache can be asked;
+//! only what isn't known is written, into a stack of the layers below, whose difference is the layer.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Read, Seek};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use glassdock_build::change::clean;
+use glassdock_build::ignore::Ignore;
+use glassdock_image::images::{Changed, Made};
+use glassdock_image::layer::{self, Limits, Target};
+use glassdock_image::{DiffId, Digest, images};
+use glassdock_kernel::mount::{Detached, Overlay};
+use glassdock_kernel::path::Root;
+use glassdock_trace::Trace;
+
+use super::context::Context;
+use super::files::{self, Looks, Source};
+use crate::engine::Engine;
+use crate::error::{Error, Kind};
+
+/// A stack of layers that a step stands on.
+#[derive(Clone, Debug, Default)]
+pub struct Below {
+    /// The layers' folders, the uppermost first.
+    pub lower: Vec<PathBuf>,
+    /// Their diff ids, the lowest first.
+    pub diff_ids: Vec<DiffId>,
+}
+
+/// A COPY or ADD whose variables are known.
+#[derive(Clone, Debug, Default)]
+pub struct Copying {
+    /// `COPY` or `ADD`.
+    pub name: &'static str,
+    /// The sources.
+    pub sources: Vec<String>,
+    /// Files that stand in the Dockerfile: name and content.
+    pub documents: Vec<(String, String)>,
+    /// Whereto: absolute, with a slash at its end if it was written so.
+    pub destination: String,
+    /// `--chown`
+    pub owner: String,
+    /// `--chmod`
+    pub mode: Option<u32>,
+    /// `--exclude`
+    pub exclude: Vec<String>,
+    /// `--parents`
+    pub parents: bool,
+    /// Whether archives are unpacked.
+    pub unpack: bool,
+    /// Whether the sources are of another stage or image, whose owners they keep.
+    pub foreign: bool,
+    /// `SOURCE_DATE_EPOCH`
+    pub latest: Option<u64>,
+}
+
+/// What is to be copied.
+#[derive(Debug)]
+pub struct Gathered {
+    sources: Vec<Source>,
+    /// For each path, what it consists of.
+    pub files: BTreeMap<String, String>,
+    /// As Docker's history calls it: `file:…`, `dir:…`, `multi:…`.
+    pub shown: String,
+    /// Whether wildcards or several sources were named: then the destination is a folder.
+    several: bool,
+    /// The mount that the sources lie in.
+    _mount: Option<Detached>,
+}
+
+/// The file system of a stack, to be read.
+///
+/// # Errors
+///
+/// If it can't be stacked.
+pub fn mounted(trace: &Trace, below: &Below) -> Result<(Detached, Root), Error> {
+    let stack = Overlay { lower: below.lower.clone(), ..Overlay::default() }.mount(trace)?;
+    let root = stack.root()?;
+    Ok((stack, root))
+}
+
+/// Finds what is copied. Blocks.
+///
+/// # Errors
+///
+/// Invalid, in Docker's words, for what isn't there.
+pub fn gather(
+    copying: &Copying,
+    mount: Option<Detached>,
+    root: &Root,
+    context: &Context,
+) -> Result<Gathered, Error> {
+    let exclude = Ignore::of(copying.exclude.iter().map(String::as_str))
+        .map_err(|error| Error::invalid(error.to_string()))?;
+    let failed = |message: String| Error::invalid(format!("{} failed: {message}", copying.name));
+    let (mut sources, mut several) = (Vec::new(), copying.sources.len() + copying.documents.len() > 1);
+    for pattern in &copying.sources {
+        if pattern.starts_with("http://") || pattern.starts_with("https://") || pattern.starts_with("git@") {
+            return Err(Error::unsupported(format!("ADD of {pattern}: this engine adds no URLs")));
+        }
+        if climbs_out(pattern) {
+            return Err(failed(format!("forbidden path outside the build context: {pattern} ()")));
+        }
+        let plain = clean(pattern);
+        let paths = files::expand(root, &plain)?;
+        if paths.is_empty() {
+            return Err(failed("no source files were specified".to_owned()));
+        }
+        several |= paths.len() > 1;
+        for path in paths {
+            let there = root.resolve(Path::new(&path)).is_ok();
+            if !there || (!copying.foreign && path != "." && hidden(context, &path)) {
+                let shown = pattern.trim_start_matches('/');
+                return Err(failed(if copying.foreign {
+                    format!("stat {shown}: file does not exist")
+                } else {
+                    format!(
+                        "file not found in build context or excluded by .dockerignore: stat {shown}: file does not exist"
+                    )
+                }));
+            }
+            // What the context leaves out is left out of its folders too.
+            let found = if copying.foreign || context.ignore.is_empty() || path != "." {
+                Source::find(root, &path, &exclude)?
+            } else {
+                let both = context.ignore.clone().and(&exclude);
+                Source::find(root, &path, &both)?
+            };
+            sources.push(found);
+        }
+    }
+    let mut sums = BTreeMap::new();
+    for source in &sources {
+        source.sums(&mut sums)?;
+    }
+    for (name, content) in &copying.documents {
+        sums.insert(format!("<<{name}"), Digest::of(content.as_bytes()).hex().to_owned());
+    }
+    let whole = Digest::of(&serde_json::to_vec(&sums).unwrap_or_default());
+    let kind = match sources.as_slice() {
+        [one] if copying.documents.is_empty() => {
+            if one.is_folder {
+                "dir"
+            } else {
+                "file"
+            }
+        }
+        [] if copying.documents.len() == 1 => "file",
+        _ => "multi",
+    };
+    Ok(Gathered { sources, files: sums, shown: format!("{kind}:{}", whole.hex()), several, _mount: mount })
+}
+
+/// Whether a path leads above where it begins, by its text.
+fn climbs_out(path: &str) -> bool {
+    let mut depth = 0_i32;
+    path.split('/').any(|part| {
+        depth += match part {
+            "" | "." => 0,
+            ".." => -1,
+            _ => 1,
+        };
+        depth < 0
+    })
+}
+
+/// Whether the context leaves a path out.
+fn hidden(context: &Context, path: &str) -> bool {
+    context.ignore.prunes(path)
+}
+
+/// Writes what was gathered onto a stack, and makes a layer of it; `None` if nothing changed. Blocks.
+///
+/// # Errors
+///
+/// Whatever can't be written.
+pub fn put(
+    engine: &Engine,
+    trace: &Trace,
+    lease: &images::Lease,
+    context: &Context,
+    below: &Below,
+    copying: &Copying,
+    gathered: &Gathered,
+) -> Result<Option<Made>, Error> {
+    let newest = gathered.sources.iter().map(Source::newest).max().unwrap_or(0);
+    let stamp = copying.latest.map_or(newest, |latest| newest.min(latest));
+    change(engine, trace, lease, context, below, stamp, |root| write(root, copying, gathered))
+}
+
+/// Makes the folder of WORKDIR, if it isn't there. Blocks.
+///
+/// # Errors
+///
+/// Whatever can't be written.
+pub fn make_folder(
+    engine: &Engine,
+    trace: &Trace,
+    lease: &images::Lease,
+    context: &Context,
+    below: &Below,
+    folder: &str,
+    stamp: u64,
+) -> Result<Option<Made>, Error> {
+    if !below.lower.is_empty() {
+        let (_mount, root) = mounted(trace, below)?;
+        if root.resolve(Path::new(folder)).is_ok_and(|place| place.is_dir().unwrap_or(false)) {
+            return Ok(None);
+        }
+    }
+    change(engine, trace, lease, context, below, stamp, |root| {
+        root.create_dir_all(Path::new(folder), 0o755)?;
+        Ok(PathBuf::from(folder))
+    })
+}
+
+/// Does `work` on a stack that takes changes, and makes a layer of them. The folders on the way to the
+/// place that `work` returns get the time `stamp`, so that the same input makes the same layer.
+fn change(
+    engine: &Engine,
+    trace: &Trace,
+    lease: &images::Lease,
+    context: &Context,
+    below: &Below,
+    stamp: u64,
+    work: impl FnOnce(&Root) -> Result<PathBuf, Error>,
+) -> Result<Option<Made>, Error> {
+    let scratch = context.scratch()?;
+    let (upper, own) = (scratch.join("upper"), scratch.join("work"));
+    let mut lower = below.lower.clone();
+    fs::create_dir(&upper)?;
+    fs::create_dir(&own)?;
+    if lower.is_empty() {
+        lower.push(scratch.join("empty"));
+        fs::create_dir(scratch.join("empty"))?;
+    }
+    {
+        let stack = Overlay { lower: lower.clone(), upper: Some((upper.clone(), own)), volatile: true };
+        let mount = stack.mount(trace)?;
+        let place = work(&mount.root()?)?;
+        drop(mount);
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(stamp);
+        let mut folder = upper.clone();
+        for part in place.strip_prefix("/").unwrap_or(&place) {
+            folder.push(part);
+            if folder.symlink_metadata().is_ok_and(|there| there.is_dir()) {
+                File::open(&folder)?.set_modified(time)?;
+            }
+        }
+    }
+    let changed = Changed { upper: &upper, lower: &lower, below: &below.diff_ids, latest: None };
+    let made = engine.images.commit_changes(trace, lease, changed)?;
+    let _ = fs::remove_dir_all(&scratch);
+    Ok(made)
+}
+
+/// Writes all sources below a root; returns the folder that they went to.
+fn write(root: &Root, copying: &Copying, gathered: &Gathered) -> Result<PathBuf, Error> {
+    let destination = clean(&copying.destination);
+    let there = root.resolve(Path::new(&destination)).ok();
+    let is_folder = there.map(|place| place.is_dir()).transpose()?.unwrap_or(false);
+    let slash = copying.destination.ends_with('/') || copying.destination.ends_with("/.");
+    let any_folder = gathered.sources.iter().any(|source| source.is_folder);
+    if gathered.several && !slash && !is_folder {
+        return Err(Error::invalid(format!(
+            "When using {} with more than one source file, the destination must be a directory and end with a /",
+            copying.name
+        )));
+    }
+    let into = slash || is_folder || any_folder || gathered.several;
+    let folder = if into { destination.clone() } else { clean(&format!("{destination}/..")) };
+    root.create_dir_all(Path::new(&folder), 0o755).map_err(|error| Error::of(Kind::Invalid, &error))?;
+    let folder = root.follow(Path::new(&folder))?;
+    let owner = match copying.owner.as_str() {
+        "" => None,
+        user => Some(glassdock_runtime::user_numbers(root, user).map_err(Error::invalid)?),
+    };
+    let looks = Looks { owner, mode: copying.mode, latest: copying.latest, keep_owner: copying.foreign };
+    let (mut plain, mut archives) = (Vec::new(), Vec::new());
+    for source in &gathered.sources {
+        match source.file()? {
+            Some(file) if copying.unpack && is_archive(&file)? => archives.push(file),
+            _ => plain.push(source),
+        }
+    }
+    let name = |path: &str| {
+        let own = if into { files::base(path) } else { files::base(&destination) };
+        folder.join(own)
+    };
+    let descriptor = || Ok::<_, Error>(root.resolve(Path::new("/"))?.into());
+    let (reader, writer) = io::pipe()?;
+    std::thread::scope(|scope| {
+        let sent = scope.spawn(|| -> io::Result<()> {
+            let mut out = tar::Builder::new(BufWriter::with_capacity(128 * 1024, writer));
+            for source in plain {
+                let to = match (source.is_folder, copying.parents) {
+                    (true, false) => folder.clone(),
+                    (_, true) => folder.join(source.path.trim_start_matches('/')),
+                    (false, false) => name(&source.path),
+                };
+                source.archive(&to, looks, &mut out)?;
+            }
+            for (path, content) in &copying.documents {
+                let mut header = tar::Header::new_gnu();
+                header.set_mode(looks.mode.unwrap_or(0o644));
+                let (uid, gid) = looks.owner.unwrap_or((0, 0));
+                header.set_uid(u64::from(uid));
+                header.set_gid(u64::from(gid));
+                header.set_size(content.len() as u64);
+                let to = name(path);
+                out.append_data(&mut header, to.strip_prefix("/").unwrap_or(&to), content.as_bytes())?;
+            }
+            io::Write::flush(&mut out.into_inner()?)
+        });
+        // Named from the root on, so that a link may say whatever it says: it is only followed inside.
+        let target = Target::new(b"/", true, None)?;
+        let taken = layer::extract(descriptor()?, &target, io::BufReader::new(reader), Limits::default());
+        match sent.join() {
+            Ok(Err(error)) if taken.is_ok() => return Err(Error::from(error)),
+            Err(_) => return Err(Error::internal("the archive of a copy broke off: a defect of the engine")),
+            _ => {}
+        }
+        taken.map(drop).map_err(Error::from)
+    })?;
+    for archive in archives {
+        let target = Target::new(folder.as_os_str().as_bytes(), false, owner)?;
+        layer::extract(descriptor()?, &target, layer::decompressed(archive)?, Limits::default())?;
+    }
+    Ok(folder)
+}
+
+/// Whether a file is an archive that ADD unpacks.
+fn is_archive(file: &File) -> Result<bool, Error> {
+    let mut file = file;
+    let mut block = Vec::new();
+    let read = layer::decompressed(file)
+        .and_then(|plain| plain.take(512).read_to_end(&mut block).map_err(layer::Error::Read));
+    file.rewind()?;
+    // What can't be decompressed is no archive: it is copied as it is.
+    Ok(read.is_ok() && block.get(257..262) == Some(b"ustar"))
+}

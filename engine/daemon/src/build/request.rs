@@ -1,0 +1,125 @@
+//! What a build was asked for: the query of `POST /build`.
+
+use std::collections::BTreeMap;
+
+use glassdock_image::{Platform, Reference};
+use serde::de::DeserializeOwned;
+
+use crate::call::Call;
+use crate::containers::model::{HostConfig, Ulimit};
+use crate::error::Error;
+
+/// A build, as its client wants it.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// The names of the image.
+    pub tags: Vec<Reference>,
+    /// Where the Dockerfile lies in the context.
+    pub dockerfile: String,
+    /// `--build-arg`; without a value: taken away.
+    pub arguments: BTreeMap<String, Option<String>>,
+    /// `--label`
+    pub labels: BTreeMap<String, String>,
+    /// `--target`; empty for the last stage.
+    pub target: String,
+    /// Whether the cache is asked.
+    pub cache: bool,
+    /// Whether base images are pulled though they are here.
+    pub pull: bool,
+    /// Whether only the id is told.
+    pub quiet: bool,
+    /// Whether the containers of steps are removed.
+    pub remove: bool,
+    /// Whether those of failed steps are too.
+    pub always_remove: bool,
+    /// The platform of the image.
+    pub platform: Platform,
+    /// How the containers of RUN stand on the host.
+    pub host: HostConfig,
+}
+
+impl Wish {
+    /// Reads a request's query.
+    ///
+    /// # Errors
+    ///
+    /// Invalid, for what makes no sense; unsupported, for what this builder has not.
+    pub fn of(call: &Call) -> Result<Self, Error> {
+        if call.query("version").is_some_and(|version| version == "2") {
+            return Err(Error::unsupported(
+                "this engine has no BuildKit: build with DOCKER_BUILDKIT=0, or with glassdock build",
+            ));
+        }
+        if call.query("remote").is_some_and(|remote| !remote.is_empty()) {
+            return Err(Error::unsupported(
+                "contexts from a URL are not supported: send the context as a tar",
+            ));
+        }
+        if call.flag("squash") {
+            return Err(Error::invalid("squash is only supported with experimental mode"));
+        }
+        let tags = call.query_all("t").filter(|tag| !tag.is_empty()).map(|tag| {
+            let reference = Reference::parse(tag)?;
+            if reference.digest().is_some() {
+                return Err(Error::invalid("build tag cannot contain a digest"));
+            }
+            Ok(reference.with_default_tag())
+        });
+        let platform = match call.query("platform").filter(|platform| !platform.is_empty()) {
+            None => Platform::host(),
+            Some(text) => Platform::parse(text)
+                .ok_or_else(|| Error::invalid(format!("{text:?} is an invalid platform")))?,
+        };
+        let dockerfile = call.query("dockerfile").filter(|path| !path.is_empty()).unwrap_or("Dockerfile");
+        Ok(Self {
+            tags: tags.collect::<Result<_, Error>>()?,
+            dockerfile: dockerfile.to_owned(),
+            arguments: json(call, "buildargs")?.unwrap_or_default(),
+            labels: json(call, "labels")?.unwrap_or_default(),
+            target: call.query("target").unwrap_or_default().to_owned(),
+            cache: !call.flag("nocache"),
+            pull: call.flag("pull"),
+            quiet: call.flag("q"),
+            remove: call.flag_or("rm", true),
+            always_remove: call.flag("forcerm"),
+            platform,
+            host: host(call)?,
+        })
+    }
+}
+
+fn host(call: &Call) -> Result<HostConfig, Error> {
+    let number = |name: &str| Ok::<_, Error>(call.number(name)?.unwrap_or(0));
+    let text = |name: &str| call.query(name).unwrap_or_default().to_owned();
+    let mut host = HostConfig {
+        network_mode: text("networkmode"),
+        shm_size: number("shmsize")?,
+        ..HostConfig::default()
+    };
+    let hosts = text("extrahosts");
+    if !hosts.is_empty() {
+        host.extra_hosts = Some(hosts.split(',').map(str::to_owned).collect());
+    }
+    host.security_opt = json(call, "securityopt")?;
+    let resources = &mut host.resources;
+    resources.memory = number("memory")?;
+    resources.memory_swap = number("memswap")?;
+    resources.cpu_shares = number("cpushares")?;
+    resources.cpu_period = number("cpuperiod")?;
+    resources.cpu_quota = number("cpuquota")?;
+    resources.cpuset_cpus = text("cpusetcpus");
+    resources.cpuset_mems = text("cpusetmems");
+    resources.cgroup_parent = text("cgroupparent");
+    resources.ulimits = json::<Option<Vec<Ulimit>>>(call, "ulimits")?.flatten().unwrap_or_default();
+    Ok(host)
+}
+
+/// A parameter that is JSON; `null` and nothing mean none.
+fn json<T: DeserializeOwned>(call: &Call, name: &str) -> Result<Option<T>, Error> {
+    match call.query(name) {
+        None | Some("" | "null") => Ok(None),
+        Some(text) => serde_json::from_str(text)
+            .map(Some)
+            .map_err(|error| Error::invalid(format!("error reading {name}: {error}"))),
+    }
+}

@@ -1,0 +1,142 @@
+//! A container's file system, as the daemon sees it.
+//!
+//! ```text
+//!   running    the root of its first process: /proc/PID/root, with all that is mounted there
+//!   stopped    its layers stacked anew, as a mount that only a descriptor holds
+//!   … with binds and volumes   the same in a mount namespace of one thread, and they mounted in it
+//! ```
+//!
+//! Nothing of it is ever in the host's mount namespace, and what was mounted is gone
+//! when the work is done. Paths are looked up from the [`Root`] only.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use glassdock_kernel::mount::{self, Attributes, Overlay};
+use glassdock_kernel::path::{Place, Root};
+use glassdock_kernel::process::Process;
+use glassdock_trace::Trace;
+use tokio::sync::MutexGuard;
+
+use super::container::Container;
+use super::mounts;
+use super::record::{Record, Status};
+use crate::error::{Error, Kind};
+
+/// Keeps a container that is stopped from being started or removed, as long as its layers are
+/// stacked here; one that runs needs no keeping.
+pub(crate) async fn hold(container: &Container) -> Result<Option<MutexGuard<'_, ()>>, Error> {
+    if container.status().has_process() {
+        return Ok(None);
+    }
+    let life = container.life.lock().await;
+    match container.status() {
+        Status::Removing | Status::Dead => Err(gone(container)),
+        status if status.has_process() => Ok(None),
+        _ => Ok(Some(life)),
+    }
+}
+
+fn gone(container: &Container) -> Error {
+    Error::conflict(format!("container {} is being removed", container.id))
+}
+
+/// Does `work` on a container's file system; whoever calls it [`hold`]s the container. Blocks.
+pub(crate) fn look<T: Send>(
+    container: &Arc<Container>,
+    trace: &Trace,
+    write: bool,
+    work: impl FnOnce(&Root) -> Result<T, Error> + Send,
+) -> Result<T, Error> {
+    let record = container.record();
+    if record.state.status.has_process() {
+        return work(&running(container, &record)?);
+    }
+    let binds = binds(container, &record)?;
+    if binds.is_empty() {
+        return work(&stack(container, &record, write).mount(trace)?.root()?);
+    }
+    mount::apart(trace, || {
+        let stack = stack(container, &record, true).mount(trace)?;
+        mount::attach(trace, &stack, &Place::open(&container.bundle.path("work"))?)?;
+        let root = stack.root()?;
+        for bind in &binds {
+            put(trace, &root, bind)?;
+        }
+        work(&root)
+    })
+}
+
+/// Does `work` on a container's layers alone: nothing that is mounted in it is seen. Blocks.
+pub(crate) fn layers<T>(
+    container: &Arc<Container>,
+    trace: &Trace,
+    work: impl FnOnce(&Root) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let record = container.record();
+    if record.state.status.has_process() {
+        let process = Process::open(record.state.pid)?;
+        return work(&mount::root_of(trace, &process)?.root()?);
+    }
+    work(&stack(container, &record, false).mount(trace)?.root()?)
+}
+
+/// The root of the first process.
+fn running(container: &Container, record: &Record) -> Result<Root, Error> {
+    let path = format!("/proc/{}/root", record.state.pid);
+    let root = Root::open(Path::new(&path)).map_err(|_| container.not_running())?;
+    // The process may have ended just now, and a stranger have its number.
+    let (there, here) = (root.resolve(Path::new("/"))?.metadata()?, std::fs::metadata("/")?);
+    let same = container.look(|record| record.state.pid) == record.state.pid;
+    if !same || (there.dev(), there.ino()) == (here.dev(), here.ino()) {
+        return Err(container.not_running());
+    }
+    Ok(root)
+}
+
+/// The layers of a container that is stopped. Where nothing is to be written, its own layer is one of
+/// the read-only ones, so that looking leaves no mark.
+fn stack(container: &Container, record: &Record, write: bool) -> Overlay {
+    let (upper, work) = (container.bundle.path("upper"), container.bundle.path("work"));
+    let mut lower = record.layers.clone();
+    if write {
+        return Overlay { lower, upper: Some((upper, work)), volatile: false };
+    }
+    lower.insert(0, upper);
+    Overlay { lower, ..Overlay::default() }
+}
+
+/// What is bound into a container.
+struct Bind {
+    source: String,
+    destination: String,
+    read_only: bool,
+}
+
+/// The binds of a stopped container whose sources are there, the outer before the inner.
+fn binds(container: &Container, record: &Record) -> Result<Vec<Bind>, Error> {
+    let mut binds = Vec::new();
+    for mount in mounts::of_record(container, record)? {
+        let is_bind = mount.kind.as_deref() == Some("bind");
+        let Some(source) = mount.source.filter(|source| is_bind && Path::new(source).exists()) else {
+            continue;
+        };
+        let read_only = mount.options.iter().any(|option| option == "ro");
+        binds.push(Bind { source, destination: mount.destination, read_only });
+    }
+    Ok(binds)
+}
+
+fn put(trace: &Trace, root: &Root, bind: &Bind) -> Result<(), Error> {
+    let source = Place::open(Path::new(&bind.source))?;
+    let destination = Path::new(&bind.destination);
+    let target = if source.is_dir()? {
+        root.create_dir_all(destination, 0o755)
+    } else {
+        root.create_file(destination, 0o644)
+    };
+    let target = target.map_err(|error| Error::of(Kind::Internal, &error))?;
+    let attributes = Attributes { read_only: bind.read_only, ..Attributes::default() };
+    Ok(mount::bind(trace, &source, &target, true, attributes)?)
+}

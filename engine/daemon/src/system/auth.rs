@@ -1,0 +1,29 @@
+//! `SystemAuth`: `POST /auth`, does a registry take these credentials? `docker login`.
+
+use glassdock_registry::client::Credentials;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::call::Call;
+use crate::reply::{self, Reply};
+
+/// `AuthConfig`
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Auth {
+    username: String,
+    password: String,
+    identitytoken: String,
+    serveraddress: String,
+}
+
+pub(crate) async fn check(mut call: Call) -> Reply {
+    let auth: Auth = call.json().await?;
+    let credentials = if auth.identitytoken.is_empty() {
+        Credentials::Basic { username: auth.username, password: auth.password }
+    } else {
+        Credentials::IdentityToken(auth.identitytoken)
+    };
+    call.engine.registry.login(&call.trace, &auth.serveraddress, &credentials).await?;
+    reply::json(&json!({ "IdentityToken": "", "Status": "Login Succeeded" }))
+}

@@ -1,0 +1,247 @@
+//! Images that are made here: from a container's changes, or from archives.
+//!
+//! ```text
+//!   upper directory ─► layer.diff ─► gzip ─┐
+//!   an archive, compressed or not ─────────┴─► blob ─► layer.commit: diff id, chain id, layer.unpack
+//!   config + layers ─► manifest ─► register: visible
+//! ```
+
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use glassdock_trace::{Body, Trace};
+
+use super::{Error, Image, Images, Lease};
+use crate::content::Fresh;
+use crate::descriptor::{Descriptor, media};
+use crate::digest::{Algorithm, ChainId, DiffId, Hasher};
+use crate::layer;
+use crate::manifest::Manifest;
+use crate::reference::Reference;
+
+/// A layer that was made: held by the lease that it was made under.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// Its archive's identity.
+    pub diff_id: DiffId,
+    /// Its identity on its stack.
+    pub chain: ChainId,
+    /// Its blob.
+    pub blob: Descriptor,
+}
+
+/// What a container's changes are read from.
+#[derive(Clone, Copy, Debug)]
+pub struct Changed<'a> {
+    /// overlayfs's upper directory.
+    pub upper: &'a Path,
+    /// The layers below it, the uppermost first.
+    pub lower: &'a [PathBuf],
+    /// The diff ids of the layers below it, the lowest first.
+    pub below: &'a [DiffId],
+    /// The latest time that an entry may have, in seconds since 1970: for layers that come out the same again.
+    pub latest: Option<i64>,
+}
+
+impl Images {
+    /// Makes a layer of what a container changed; `None` if that is nothing. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If something can't be read, said in an archive, or written.
+    pub fn commit_changes(
+        &self,
+        trace: &Trace,
+        lease: &Lease,
+        changed: Changed<'_>,
+    ) -> Result<Option<Made>, Error> {
+        let Changed { upper, lower, below, latest } = changed;
+        let diff = |out: &mut dyn Write| self.layers.diff_until(trace, upper, lower, latest, out);
+        let (fresh, diffed) = self.pack(|out| Ok(diff(out)?))?;
+        if diffed.entries + diffed.whiteouts == 0 {
+            return Ok(None);
+        }
+        self.commit_layer(trace, lease, fresh, diffed.diff_id, below, media::OCI_LAYER_GZIP).map(Some)
+    }
+
+    /// Makes a layer of an archive that came from elsewhere. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is wrong with the archive; [`layer::Error::DiffId`] if it is not `expected`.
+    pub fn adopt_layer(
+        &self,
+        trace: &Trace,
+        lease: &Lease,
+        archive: Fresh,
+        expected: Option<&DiffId>,
+        below: &[DiffId],
+    ) -> Result<Made, Error> {
+        let archive = self.repacked(archive)?;
+        let (diff_id, media_type) = identify(archive.reader()?)?;
+        if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
+            return Err(layer::Error::DiffId { expected: expected.clone(), computed: diff_id }.into());
+        }
+        self.commit_layer(trace, lease, archive, diff_id, below, media_type)
+    }
+
+    /// The same archive, compressed in a way that layers are: OCI has no media type for xz and bzip2.
+    fn repacked(&self, archive: Fresh) -> Result<Fresh, Error> {
+        match compression(&mut archive.reader()?)? {
+            layer::Compression::Xz | layer::Compression::Bzip2 => {}
+            _ => return Ok(archive),
+        }
+        let limit = layer::Limits::default().bytes;
+        let mut whole = layer::decompressed(archive.reader()?)?.take(limit);
+        self.pack(|out| Ok(io::copy(&mut whole, out).map(drop).map_err(layer::Error::Read)?))
+            .map(|(fresh, ())| fresh)
+    }
+
+    /// Compresses what `write` writes.
+    fn pack<T>(&self, write: impl FnOnce(&mut dyn Write) -> Result<T, Error>) -> Result<(Fresh, T), Error> {
+        let fresh = self.store.fresh()?;
+        // The first level: what compresses well does so at once, and a commit is waited for.
+        let mut packed = GzEncoder::new(BufWriter::with_capacity(128 * 1024, fresh), Compression::fast());
+        let value = write(&mut packed)?;
+        let buffered = packed.finish().map_err(layer::Error::Read)?;
+        let mut fresh = buffered.into_inner().map_err(|error| layer::Error::Read(error.into_error()))?;
+        fresh.seal();
+        Ok((fresh, value))
+    }
+
+    /// Puts a layer whose blob is here on another stack. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Images::adopt_layer`].
+    pub fn place_layer(
+        &self,
+        trace: &Trace,
+        lease: &Lease,
+        blob: &Descriptor,
+        diff_id: &DiffId,
+        below: &[DiffId],
+    ) -> Result<Made, Error> {
+        let chain = chain(below, diff_id);
+        lease.hold(&blob.digest);
+        lease.hold(&chain.0);
+        let archive = self.store.reader(&blob.digest)?;
+        self.layers.unpack(trace, archive, &blob.media_type, diff_id, &chain, &|_| {})?;
+        Ok(Made { diff_id: diff_id.clone(), chain, blob: blob.clone() })
+    }
+
+    fn commit_layer(
+        &self,
+        trace: &Trace,
+        lease: &Lease,
+        mut archive: Fresh,
+        diff_id: DiffId,
+        below: &[DiffId],
+        media_type: &str,
+    ) -> Result<Made, Error> {
+        let (digest, size) = archive.seal();
+        lease.hold(&digest);
+        let body = Body::LayerCommit {
+            diff_id: diff_id.to_string(),
+            chain_id: chain(below, &diff_id).to_string(),
+            digest: Some(digest.to_string()),
+            size: Some(size),
+        };
+        trace.step(body, |span| {
+            let inside = span.trace().clone();
+            archive.commit(&inside, None)?;
+            let blob = Descriptor::new(media_type, digest, size);
+            self.place_layer(&inside, lease, &blob, &diff_id, below)
+        })
+    }
+
+    /// Makes an image of a config and layers that are here, the lowest first, and puts names on it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Images::register`], and of the disk.
+    pub fn assemble(
+        &self,
+        trace: &Trace,
+        lease: &Lease,
+        config: &[u8],
+        layers: Vec<Descriptor>,
+        references: &[Reference],
+    ) -> Result<Arc<Image>, Error> {
+        let (manifest_type, config_type) = (media::OCI_MANIFEST, media::OCI_CONFIG);
+        let layers = layers.into_iter().map(oci).collect();
+        let config_blob = Descriptor::of(config_type, config);
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: Some(manifest_type.to_owned()),
+            config: config_blob.clone(),
+            layers,
+        };
+        let bytes = serde_json::to_vec(&manifest).map_err(crate::manifest::Error::Json)?;
+        let descriptor = Descriptor::of(manifest_type, &bytes);
+        lease.hold(&config_blob.digest);
+        lease.hold(&descriptor.digest);
+        self.store.write_as(trace, &config_blob.digest, config)?;
+        self.store.write_as(trace, &descriptor.digest, &bytes)?;
+        self.register(trace, &descriptor, references)
+    }
+}
+
+/// A layer's descriptor in OCI's words: what is made here is an OCI image, whatever lies below.
+fn oci(layer: Descriptor) -> Descriptor {
+    let media_type = match layer.media_type.as_str() {
+        media::DOCKER_LAYER => media::OCI_LAYER_GZIP,
+        other => other,
+    };
+    Descriptor::new(media_type, layer.digest.clone(), layer.size)
+}
+
+fn chain(below: &[DiffId], diff_id: &DiffId) -> ChainId {
+    let mut stack = below.to_vec();
+    stack.push(diff_id.clone());
+    // A chain has as many ids as its stack has layers.
+    ChainId::chain(&stack).pop().unwrap_or_else(|| ChainId(diff_id.0.clone()))
+}
+
+/// The diff id of an archive, compressed or not, and the media type that it has.
+fn identify(mut archive: impl Read + io::Seek) -> Result<(DiffId, &'static str), Error> {
+    let found = compression(&mut archive)?;
+    archive.rewind().map_err(layer::Error::Read)?;
+    let media_type = match found {
+        layer::Compression::Gzip => media::OCI_LAYER_GZIP,
+        layer::Compression::Zstd => media::OCI_LAYER_ZSTD,
+        _ => media::OCI_LAYER,
+    };
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let mut hash = |bytes: &[u8]| hasher.update(bytes);
+    let limit = layer::Limits::default().bytes;
+    let mut whole = layer::decompressed(archive)?.take(limit.saturating_add(1));
+    let count = io::copy(&mut whole, &mut Hash(&mut hash)).map_err(layer::Error::Read)?;
+    if count > limit {
+        return Err(layer::Error::TooMuch { what: "bytes", limit }.into());
+    }
+    Ok((DiffId(hasher.finish()), media_type))
+}
+
+/// How an archive is compressed, by its first bytes.
+fn compression(archive: &mut impl Read) -> Result<layer::Compression, Error> {
+    let mut magic = Vec::with_capacity(4);
+    archive.take(4).read_to_end(&mut magic).map_err(layer::Error::Read)?;
+    Ok(layer::Compression::of(&magic))
+}
+
+struct Hash<'a>(&'a mut dyn FnMut(&[u8]));
+
+impl Write for Hash<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (self.0)(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
