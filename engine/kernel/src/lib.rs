@@ -69,6 +69,8 @@ pub mod seccomp;
 
 pub mod pty;
 
+pub mod socket;
+
 mod netlink;
 
 pub mod link;

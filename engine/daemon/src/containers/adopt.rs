@@ -121,6 +121,8 @@ fn reconnect(container: &Container) -> Option<Connected> {
         // It waits for a start that will not come.
         glassdock_runtime::Status::Creating | glassdock_runtime::Status::Created => {
             let _ = shim.kill(9, true, &glassdock_trace::Trace::off());
+            // It stays until somebody has asked why.
+            let _ = shim.start();
             None
         }
         glassdock_runtime::Status::Stopped => None,

@@ -43,13 +43,12 @@ pub(crate) async fn attach(mut call: Call) -> Reply {
     if let Some(upgrade) = call.upgrade() {
         let engine = call.engine.clone();
         tokio::spawn(async move {
-            let Ok(mut client) = upgrade.await else { return };
+            let Ok(client) = upgrade.await else { return };
+            let Some(mut client) = streams::Client::of(client).await else { return };
             if let Some(past) = past {
-                tokio::time::sleep(streams::AFTER_HEAD).await;
                 let mut past = std::pin::pin!(past);
                 while let Some(Ok(bytes)) = past.next().await {
-                    let mut io = hyper_util::rt::TokioIo::new(&mut client);
-                    if tokio::io::AsyncWriteExt::write_all(&mut io, &bytes).await.is_err() {
+                    if tokio::io::AsyncWriteExt::write_all(&mut client.stream, &bytes).await.is_err() {
                         return;
                     }
                 }

@@ -71,7 +71,10 @@ pub(crate) fn make_of(
     request: CreateRequest,
     found: image::Found,
 ) -> Result<(Arc<Container>, Vec<String>), Error> {
-    let CreateRequest { mut config, mut host_config, networking_config } = request;
+    let CreateRequest { mut config, mut host_config, networking_config, runtime } = request;
+    if host_config.runtime.is_empty() {
+        host_config.runtime = runtime;
+    }
     merge::complete(&mut config, &found.config);
     merge::check(&config)?;
     let id = names::new_id()?;
@@ -151,17 +154,12 @@ fn complete_networks(engine: &Engine, record: &mut Record) -> Result<(), Error> 
     Ok(())
 }
 
-/// The containers whose namespaces are to be shared are there, and so is who makes the volumes.
+/// The containers whose namespaces are to be shared are there.
 fn check_others(engine: &Engine, host: &HostConfig) -> Result<(), Error> {
     for mode in [&host.pid_mode, &host.ipc_mode] {
         if let Some(name) = mode.strip_prefix("container:") {
             engine.containers.find(name).map_err(not_the_image)?;
         }
-    }
-    let driver = &host.volume_driver;
-    if !matches!(driver.as_str(), "" | "local") {
-        let message = format!("error looking up volume plugin {driver}: plugin \"{driver}\" not found");
-        return Err(Error::invalid(message));
     }
     Ok(())
 }
@@ -218,6 +216,13 @@ fn place(
             })?;
         }
         return Ok(point);
+    }
+    let driver = &record.host_config.volume_driver;
+    if !matches!(driver.as_str(), "" | "local") {
+        return Err(Error::invalid(format!(
+            "create {}: error looking up volume plugin {driver}: plugin \"{driver}\" not found",
+            point.name
+        )));
     }
     let anonymous = point.name.is_empty();
     let labels = volume_labels(record, &point.destination);

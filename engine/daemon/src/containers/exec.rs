@@ -318,6 +318,7 @@ pub(crate) async fn start(mut call: Call) -> Reply {
         };
         match begin.run().await.and_then(|stream| stream.map(|stream| shape.put_on(stream)).transpose()) {
             Ok(Some(stream)) => {
+                let Some(client) = streams::Client::of(client).await else { return };
                 streams::join(client, stream, keys, begin.engine.execs.settled(&begin.id)).await;
             }
             Ok(None) => {}

@@ -368,6 +368,9 @@ pub struct CreateRequest {
     pub host_config: HostConfig,
     #[serde(rename = "NetworkingConfig")]
     pub networking_config: NetworkingConfig,
+    /// Docker's SDK for Python names the runtime here; `HostConfig` goes before.
+    #[serde(rename = "Runtime")]
+    pub runtime: String,
 }
 
 /// A file system at a place in a container, as `inspect` shows it.

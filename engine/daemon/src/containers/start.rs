@@ -184,7 +184,9 @@ fn launch(
         Err(failed) => {
             // A shim whose init did not come to its execve ends by itself; one that waits is told to.
             let _ = shim.kill(9, true, trace);
-            // Waited for, so that the next start finds nothing of this one.
+            // A shim keeps the reason for whoever asks; asked, it has nothing to stay for. It is waited
+            // for, so that the next start finds nothing of this one.
+            let _ = shim.start();
             let _ = created.shim.wait(&Trace::off());
             if let Err(error) = engine.networks.release(trace, &container.id) {
                 tracing::warn!(id = container.id, %error, "networks of a failed start stay");

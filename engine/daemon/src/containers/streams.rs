@@ -4,9 +4,11 @@
 //! What comes from the client is the process's input, watched for the keys that
 //! detach. The output's end is the end; the input's end is only the input's.
 
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
@@ -66,9 +68,39 @@ pub fn of_shim(stream: StdStream) -> Result<UnixStream, Error> {
     Ok(UnixStream::from_std(stream)?)
 }
 
-/// A client that reads the reply's head through a buffer may take what comes right behind it
-/// for a part of that, and lose it (the SDK for Python does). Output that is there already waits so long.
-pub const AFTER_HEAD: Duration = Duration::from_millis(5);
+/// How long a client has to read the reply's head before it gets the output behind it.
+const HEAD_TIME: Duration = Duration::from_millis(200);
+
+/// How often it is looked whether it has.
+const HEAD_LOOK: Duration = Duration::from_micros(500);
+
+/// A client's connection, that was the carrier of a request and is a stream now.
+#[derive(Debug)]
+pub struct Client {
+    /// The connection.
+    pub stream: UnixStream,
+    /// What the client sent right behind its request, and was read with it.
+    early: Bytes,
+}
+
+impl Client {
+    /// The connection behind an upgrade: all of the daemon's listeners are Unix sockets.
+    ///
+    /// A client that reads the reply's head through a buffer may take output that comes right
+    /// behind it for a part of that, and lose it (Docker's SDK for Python does). So this
+    /// returns when the client has read the head, or had a while for it.
+    pub async fn of(upgraded: Upgraded) -> Option<Self> {
+        let parts = upgraded.downcast::<TokioIo<UnixStream>>().ok()?;
+        let stream = parts.io.into_inner();
+        let read = async {
+            while glassdock_kernel::socket::unread(stream.as_fd()).is_ok_and(|bytes| bytes > 0) {
+                tokio::time::sleep(HEAD_LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(HEAD_TIME, read).await;
+        Some(Self { stream, early: parts.read_buf })
+    }
+}
 
 /// What a client that takes a process for what it isn't gets: a terminal's bytes in frames,
 /// or frames without their headers.
@@ -162,18 +194,15 @@ pub fn without_headers(frames: &[u8]) -> Vec<u8> {
 
 /// Joins a client with a process until the output's end, the client's leaving, or
 /// the keys that detach. After the output's end the client is kept until `settled`.
-pub async fn join(client: Upgraded, shim: UnixStream, keys: Vec<u8>, settled: impl Future<Output = ()>) {
-    // All of the daemon's listeners are Unix sockets.
-    let Ok(client) = client.downcast::<TokioIo<UnixStream>>() else { return };
-    let (from_client, mut to_client) = client.io.into_inner().into_split();
+pub async fn join(client: Client, shim: UnixStream, keys: Vec<u8>, settled: impl Future<Output = ()>) {
+    let (from_client, mut to_client) = client.stream.into_split();
     let (mut from_shim, mut to_shim) = shim.into_split();
     let output = async {
         let _ = tokio::io::copy(&mut from_shim, &mut to_client).await;
         settled.await;
     };
     let input = async {
-        // What the client sent right behind its request was read with it.
-        let mut early = client.read_buf.chain(from_client);
+        let mut early = client.early.chain(from_client);
         if forward(&mut early, &mut to_shim, keys).await == InputEnd::Detached {
             return;
         }

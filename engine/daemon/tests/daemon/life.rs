@@ -145,6 +145,23 @@ fn a_start_that_failed_can_be_tried_again_at_once() {
     for _ in 0..3 {
         assert_eq!(start(), first);
     }
+
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its address").port();
+    let body = format!(
+        r#"{{"Image":"busybox","Cmd":["sleep","600"],
+            "HostConfig":{{"PortBindings":{{"80/tcp":[{{"HostIp":"127.0.0.1","HostPort":"{port}"}}]}}}}}}"#
+    );
+    assert_eq!(lab.request("POST", "/containers/create?name=crane", &body).0, 201);
+    let start = || lab.request("POST", "/containers/crane/start", "");
+    let began = std::time::Instant::now();
+    for _ in 0..2 {
+        let (status, said) = start();
+        assert!(status == 500 && said.contains("failed to bind host port"), "{status} {said}");
+    }
+    drop(taken);
+    assert_eq!(start(), (204, String::new()));
+    assert!(began.elapsed() < std::time::Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 #[test]
