@@ -252,7 +252,10 @@ fn push_manifests(registry: &Registry, clients: usize, round: usize) -> Result<f
 /// Requests per second, and within which time 99 % of them were answered, by wrk.
 fn wrk(registry: &Registry, target: &str) -> Result<(f64, String)> {
     let url = format!("http://{}{target}", registry.address);
-    let output = Command::new("wrk").args(["-t2", "-c64", "-d4s", "--latency", &url]).output()?;
+    // Without it docker-registry has no OCI manifest to give.
+    let accept = format!("Accept: {MANIFEST}");
+    let output =
+        Command::new("wrk").args(["-t2", "-c64", "-d4s", "--latency", "-H", &accept, &url]).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if text.contains("Non-2xx") {
         return Err(text.into());
