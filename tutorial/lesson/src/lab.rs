@@ -138,7 +138,7 @@ impl Lab {
     }
 
     async fn start_registry(&mut self, tools: &Tools) -> Result<(), Error> {
-        self.seed(&SEED).await?;
+        Box::pin(self.seed(&SEED)).await?;
         let mut command = self.server(tools, "registry");
         command
             .args(["registry", "serve", "--listen", "127.0.0.1:0", "--root"])

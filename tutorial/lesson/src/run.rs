@@ -185,7 +185,7 @@ pub async fn prepare(lesson: &Lesson, lab: &Lab) -> Result<(), String> {
     let is_there = |image: &&String| image.split(':').next().is_some_and(|name| lab::SEED.contains(&name));
     let more: Vec<&String> = lesson.scenario.images.iter().filter(|image| !is_there(image)).collect();
     if !more.is_empty() {
-        lab.seed(&more).await.map_err(|error| chain(&error))?;
+        Box::pin(lab.seed(&more)).await.map_err(|error| chain(&error))?;
     }
     for command in &lesson.scenario.setup {
         let ran = shell::run(command, &lab.surroundings(), SETUP_LIMIT, &mut |_, _| {})

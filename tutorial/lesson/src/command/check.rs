@@ -103,7 +103,7 @@ async fn check_one(lesson: &Lesson, tools: &Tools, check: &Check, manner: Manner
     if outcome.skipped.is_none() && outcome.passed() {
         outcome.failures.extend(snapshot::compare(&outcome, &tools.snapshots));
         if !check.no_wrong {
-            let proof = prove::lesson(lesson, tools).await;
+            let proof = Box::pin(prove::lesson(lesson, tools)).await;
             if !check.json && !check.quiet {
                 say!("  {} wrong answers tried", proof.tried);
             }
