@@ -270,7 +270,15 @@ fn write(root: &Root, copying: &Copying, gathered: &Gathered) -> Result<PathBuf,
             copying.name
         )));
     }
-    let into = slash || is_folder || any_folder || gathered.several;
+    let (mut plain, mut archives) = (Vec::new(), Vec::new());
+    for source in &gathered.sources {
+        match source.file()? {
+            Some(file) if copying.unpack && is_archive(&file)? => archives.push(file),
+            _ => plain.push(source),
+        }
+    }
+    // What an archive holds goes into the destination, which is a folder then.
+    let into = slash || is_folder || any_folder || gathered.several || !archives.is_empty();
     let folder = if into { destination.clone() } else { clean(&format!("{destination}/..")) };
     root.create_dir_all(Path::new(&folder), 0o755).map_err(|error| Error::of(Kind::Invalid, &error))?;
     let folder = root.follow(Path::new(&folder))?;
@@ -279,13 +287,6 @@ fn write(root: &Root, copying: &Copying, gathered: &Gathered) -> Result<PathBuf,
         user => Some(glassdock_runtime::user_numbers(root, user).map_err(Error::invalid)?),
     };
     let looks = Looks { owner, mode: copying.mode, latest: copying.latest, keep_owner: copying.foreign };
-    let (mut plain, mut archives) = (Vec::new(), Vec::new());
-    for source in &gathered.sources {
-        match source.file()? {
-            Some(file) if copying.unpack && is_archive(&file)? => archives.push(file),
-            _ => plain.push(source),
-        }
-    }
     let name = |path: &str| {
         let own = if into { files::base(path) } else { files::base(&destination) };
         folder.join(own)

@@ -1,7 +1,7 @@
 //! Files on their way from the context or a stage: which they are, what they consist of
 //! (for the cache), and as an archive (to be written).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
@@ -100,7 +100,15 @@ impl Source {
     /// Those of reading.
     pub fn sums(&self, into: &mut BTreeMap<String, String>) -> Result<(), Error> {
         let mut buffer = vec![0; 128 * 1024];
+        // A file with several names is read once.
+        let mut known: HashMap<(u64, u64), String> = HashMap::new();
         for (path, metadata) in &self.entries {
+            let name = Path::new(&self.path).join(path).to_string_lossy().into_owned();
+            let file = (metadata.dev(), metadata.ino());
+            if let Some(sum) = known.get(&file).filter(|_| metadata.is_file()) {
+                into.insert(name, sum.clone());
+                continue;
+            }
             let mut hasher = Hasher::new(Algorithm::Sha256);
             hasher.update(format!("{:o} ", metadata.mode()).as_bytes());
             if metadata.is_symlink() {
@@ -115,8 +123,11 @@ impl Source {
                     hasher.update(&buffer[..count]);
                 }
             }
-            let name = Path::new(&self.path).join(path);
-            into.insert(name.to_string_lossy().into_owned(), hasher.finish().hex().to_owned());
+            let sum = hasher.finish().hex().to_owned();
+            if metadata.is_file() && metadata.nlink() > 1 {
+                known.insert(file, sum.clone());
+            }
+            into.insert(name, sum);
         }
         Ok(())
     }
@@ -148,10 +159,21 @@ impl Source {
     ///
     /// Those of reading and writing.
     pub fn archive(&self, to: &Path, looks: Looks, out: &mut tar::Builder<impl Write>) -> io::Result<()> {
+        let mut firsts: HashMap<(u64, u64), PathBuf> = HashMap::new();
         for (path, metadata) in &self.entries {
             let name = if path.as_os_str().is_empty() { to.to_owned() } else { to.join(path) };
             let name = name.strip_prefix("/").unwrap_or(&name).to_owned();
             let mut header = header(metadata, looks);
+            if metadata.is_file() && metadata.nlink() > 1 {
+                let file = (metadata.dev(), metadata.ino());
+                if let Some(first) = firsts.get(&file) {
+                    header.set_entry_type(EntryType::Link);
+                    header.set_size(0);
+                    out.append_link(&mut header, &name, first)?;
+                    continue;
+                }
+                firsts.insert(file, name.clone());
+            }
             if metadata.is_symlink() {
                 header.set_entry_type(EntryType::Symlink);
                 header.set_size(0);

@@ -106,7 +106,7 @@ fn triggers_heredocs_and_archives() {
     let child = context(&[
         (
             "Dockerfile",
-            "FROM image-a\nCOPY <<hello.txt /etc/\nhi $NAME\nhello.txt\nRUN <<EOF\ncat /etc/hello.txt\nEOF\nADD x.tar /unpacked/\n",
+            "FROM image-a AS first\nCOPY <<hello.txt /etc/\nhi $NAME\nhello.txt\nRUN <<EOF\ncat /etc/hello.txt\nEOF\nADD x.tar /unpacked\nFROM scratch\nCOPY --from=0 / /\n",
         ),
         ("file", "x"),
     ]);
