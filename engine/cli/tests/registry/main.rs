@@ -131,10 +131,10 @@ fn flags_win_over_the_environment_and_that_over_the_file() -> Result<()> {
     {
         assert!(printed.lines().any(|printed| printed == line), "{line}: {printed}");
     }
-    std::fs::write(&file, "wrokers: 1\n")?;
+    std::fs::write(&file, "limits:\n  idel: 1s\n")?;
     let wrong = glassdock().args(["serve", "--config"]).arg(&file).output()?;
     let words = String::from_utf8(wrong.stderr)?;
-    assert!(!wrong.status.success() && words.contains("wrokers") && words.contains("line 1"), "{words}");
+    assert!(!wrong.status.success() && words.contains("idel") && words.contains("line 2"), "{words}");
     Ok(())
 }
 

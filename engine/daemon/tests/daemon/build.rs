@@ -56,7 +56,7 @@ fn a_dockerfile_becomes_an_image_and_then_comes_from_the_cache() {
     let words = said(&first);
     assert!(first.status.success(), "{words}");
     for wanted in [
-        "Step 1/13 : ARG BASE=busybox",
+        "Step 1/14 : ARG BASE=busybox",
         " ---> Running in ",
         "/a/b\n",
         "Successfully built ",
@@ -143,7 +143,7 @@ fn what_fails_says_where_and_leaves_nothing() {
             "COPY failed: forbidden path outside the build context: ../../etc/shadow ()",
         ),
         ("FROM nothing-like-it\n", 1, "nothing-like-it"),
-        ("FROM busybox\nENV A=${B:?say B}\n", 1, "B: say B"),
+        ("FROM busybox\nENV A=${B:?wanted}\n", 1, "B: wanted"),
     ];
     for (dockerfile, status, wanted) in cases {
         let folder = context(&[("Dockerfile", dockerfile), ("a", "a")]);
