@@ -16,6 +16,7 @@
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use glassdock_kernel::link::Netns;
 use glassdock_runtime::{Launch, Shim};
@@ -31,6 +32,9 @@ use crate::engine::Engine;
 use crate::error::{Error, Kind};
 use crate::operations::{Receiver, Use};
 use crate::reply::{self, Reply};
+
+/// A shim whose start failed has so long to end.
+const SHIM_TIME: Duration = Duration::from_secs(5);
 
 /// `ContainerStart`.
 pub(crate) async fn start(call: Call) -> Reply {
@@ -187,7 +191,12 @@ fn launch(
             // A shim keeps the reason for whoever asks; asked, it has nothing to stay for. It is waited
             // for, so that the next start finds nothing of this one.
             let _ = shim.start();
-            let _ = created.shim.wait(&Trace::off());
+            let process = created.shim;
+            let waiting = tokio::task::spawn_blocking(move || process.wait(&Trace::off()));
+            let end = Instant::now() + SHIM_TIME;
+            while !waiting.is_finished() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             if let Err(error) = engine.networks.release(trace, &container.id) {
                 tracing::warn!(id = container.id, %error, "networks of a failed start stay");
             }

@@ -179,6 +179,8 @@ impl Server {
         }
         match (&self.cgroup, all) {
             (Some(cgroup), true) if signal == Signal::KILL => {
+                // It may not have entered the group yet; its end is that of all in its pid namespace.
+                let _ = first.process.signal(&off, signal);
                 cgroup.kill(&off).map_err(|error| kernel_step("kill", error))?;
             }
             (Some(cgroup), true) => {
