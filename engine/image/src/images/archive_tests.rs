@@ -7,6 +7,9 @@ use serde_json::json;
 use super::tests::{make, name, open};
 use super::*;
 
+/// The files of an archive, by name.
+type Files = BTreeMap<String, Vec<u8>>;
+
 fn saved(images: &Images, texts: &[&str]) -> Vec<u8> {
     let wanted: Vec<_> =
         texts.iter().map(|text| (images.resolve(text).expect("an image"), vec![name(text)])).collect();
@@ -26,7 +29,7 @@ fn load(images: &Images, archive: &[u8]) -> Result<Vec<String>, String> {
 }
 
 /// The files of an archive.
-fn files(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
+fn files(archive: &[u8]) -> Files {
     let mut files = BTreeMap::new();
     let mut archive = tar::Archive::new(archive);
     for entry in archive.entries().expect("entries") {
@@ -40,7 +43,7 @@ fn files(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-fn packed(files: &BTreeMap<String, Vec<u8>>, links: &[(&str, &str)]) -> Vec<u8> {
+fn packed(files: &Files, links: &[(&str, &str)]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for (path, bytes) in files {
         let mut header = tar::Header::new_gnu();
@@ -113,7 +116,7 @@ fn archives_that_lie_are_refused() {
     let good = files(&saved(&images, &["one:1"]));
     let layer = format!("blobs/sha256/{}", image.layers[0].blob.digest.hex());
     let manifest = format!("blobs/sha256/{}", image.manifest.digest.hex());
-    let refused = |change: &dyn Fn(&mut BTreeMap<String, Vec<u8>>), message: &str| {
+    let refused = |change: &dyn Fn(&mut Files), message: &str| {
         let mut files = good.clone();
         change(&mut files);
         let (_other, others) = open();
@@ -129,7 +132,7 @@ fn archives_that_lie_are_refused() {
         &|files| drop(files.insert("manifest.json".into(), b"[{}]".to_vec())),
         "manifest.json can't be read",
     );
-    let only = |files: &mut BTreeMap<String, Vec<u8>>, entry: serde_json::Value| {
+    let only = |files: &mut Files, entry: serde_json::Value| {
         files.remove("index.json");
         files.insert("manifest.json".into(), json!([entry]).to_string().into_bytes());
     };

@@ -153,7 +153,8 @@ impl<'a, W: Write> Walk<'a, W> {
         }
         match kind {
             FileType::RegularFile => {
-                if !self.out.file(fd, name, &called, &stat, &xattrs)? {
+                let written = self.out.file(fd, name, &called, &stat, &xattrs)?;
+                if !written {
                     self.links.remove(&key);
                 }
             }
