@@ -255,9 +255,7 @@ pub(crate) async fn prune(call: Call) -> Reply {
     let until = crate::system::until_of(&filters)?;
     let mut deleted = Vec::new();
     for network in call.engine.networks.list() {
-        let late = until.is_some_and(|until| {
-            i128::try_from(network.created_ns).is_ok_and(|made| made > until.as_nanosecond())
-        });
+        let late = until.is_some_and(|until| i128::from(network.created_ns) > until.as_nanosecond());
         if network.builtin || late || !filters.labels_fit(&network.labels) {
             continue;
         }
