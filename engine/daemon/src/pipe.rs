@@ -3,11 +3,13 @@
 //! whatever the archive's size.
 
 use std::io::{self, Read, Write};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::{Buf, Bytes};
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -19,7 +21,10 @@ const PIECE: usize = 64 * 1024;
 /// How many pieces may wait.
 const WAITING: usize = 8;
 
-/// A client that sends nothing for so long has forgotten us.
+/// How long the writer sleeps while all pieces wait for the client.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A client that sends or takes nothing for so long has forgotten us.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// When nobody reads a body any more, so much of it is still taken, in bytes: a client that is in the
@@ -34,24 +39,29 @@ const POLITELY: Duration = Duration::from_secs(10);
 pub struct Writer {
     sender: mpsc::Sender<io::Result<Bytes>>,
     piece: Vec<u8>,
+    /// Whether the body came to its true end. Until then its end is an error.
+    whole: Arc<AtomicBool>,
 }
 
 /// A reply's body, and where to write it.
 pub fn reply() -> (Writer, impl Stream<Item = io::Result<Bytes>> + Send + 'static) {
     let (sender, receiver) = mpsc::channel(WAITING);
-    (Writer { sender, piece: Vec::with_capacity(PIECE) }, ReceiverStream::new(receiver))
+    let whole = Arc::new(AtomicBool::new(false));
+    let writer = Writer { sender, piece: Vec::with_capacity(PIECE), whole: Arc::clone(&whole) };
+    let end = stream::once(async move {
+        let whole = whole.load(Ordering::Acquire);
+        (!whole).then(|| Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the archive broke off")))
+    });
+    let end = end.filter_map(std::future::ready);
+    (writer, ReceiverStream::new(receiver).chain(end))
 }
 
 impl Writer {
     /// Ends the body. After an error the client sees a broken one: what it has is not whole.
     pub fn end(mut self, result: Result<(), Error>) {
-        let failed = match result {
-            Ok(()) => self.flush().err(),
-            Err(error) => Some(io::Error::other(error)),
-        };
-        if let Some(error) = failed {
-            tracing::debug!(%error, "an archive breaks off");
-            let _ = self.sender.blocking_send(Err(error));
+        match result.map_err(io::Error::other).and_then(|()| self.flush()) {
+            Ok(()) => self.whole.store(true, Ordering::Release),
+            Err(error) => tracing::debug!(%error, "an archive breaks off"),
         }
     }
 }
@@ -70,9 +80,20 @@ impl Write for Writer {
         if self.piece.is_empty() {
             return Ok(());
         }
-        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
-        let sent = self.sender.blocking_send(Ok(piece.into()));
-        sent.map_err(|_| io::Error::new(io::ErrorKind::BrokenPipe, "the client left"))
+        let mut piece = Ok(Bytes::from(std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE))));
+        let begin = Instant::now();
+        loop {
+            piece = match self.sender.try_send(piece) {
+                Ok(()) => return Ok(()),
+                Err(mpsc::error::TrySendError::Full(piece)) => piece,
+                Err(_) => return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the client left")),
+            };
+            // A container may be held for this: not forever for one who doesn't take what it asked for.
+            if begin.elapsed() > PATIENCE {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing any more"));
+            }
+            std::thread::sleep(PAUSE);
+        }
     }
 }
 
@@ -84,7 +105,7 @@ pub struct Reader {
     over: bool,
 }
 
-/// Reads a body, piece by piece. Call it before anything can fail: see [`POLITE`].
+/// Reads a body, piece by piece. Call it before anything can fail: what nobody reads any more is still taken.
 #[must_use]
 pub fn request(body: Body) -> Reader {
     let (sender, receiver) = mpsc::channel(WAITING);
@@ -131,5 +152,40 @@ impl Read for Reader {
         let count = self.piece.len().min(buffer.len());
         self.piece.copy_to_slice(buffer.get_mut(..count).unwrap_or_default());
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_does_not_look_whole() {
+        for (result, whole) in [(Ok(()), true), (Err(Error::internal("no")), false)] {
+            let (mut writer, body) = reply();
+            tokio::task::spawn_blocking(move || {
+                writer.write_all(&[7; 3 * PIECE + 1]).expect("written");
+                writer.end(result);
+            });
+            let pieces: Vec<_> = body.collect().await;
+            assert_eq!(pieces.iter().all(Result::is_ok), whole);
+            let length: usize = pieces.iter().flatten().map(Bytes::len).sum();
+            assert_eq!(length == 3 * PIECE + 1, whole);
+        }
+        // Who writes and vanishes (a panic) leaves a broken body too.
+        let (writer, body) = reply();
+        drop(writer);
+        assert!(body.collect::<Vec<_>>().await.iter().any(Result::is_err));
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_piece_by_piece() {
+        let pieces = (0..100).map(|at| Ok::<_, io::Error>(Bytes::from(vec![at; 1000])));
+        let mut reader = request(Body::from_stream(stream::iter(pieces)));
+        let read = tokio::task::spawn_blocking(move || {
+            let mut whole = Vec::new();
+            reader.read_to_end(&mut whole).map(|_| whole)
+        });
+        assert_eq!(read.await.expect("no panic").expect("read").len(), 100_000);
     }
 }

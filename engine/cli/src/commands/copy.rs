@@ -236,9 +236,26 @@ fn unpack(receiver: mpsc::Receiver<Bytes>, landing: &Landing, keep_owner: bool) 
         entry.set_preserve_permissions(true);
         // `unpack_in` by hand, under another name: no link on the way may lead outside.
         let target = safe_join(&landing.folder, &place).map_err(|error| fail(&error))?;
+        if entry.header().entry_type().is_hard_link() {
+            // Its other name is one of the archive's, and lies where that one went.
+            let other = entry.link_name().map_err(|error| fail(&error))?.unwrap_or_default();
+            let Some(other) = landing.place(&other) else { continue };
+            let other = safe_join(&landing.folder, &other).map_err(|error| fail(&error))?;
+            again(&other, &target).map_err(|error| fail(&error))?;
+            continue;
+        }
         entry.unpack(&target).map_err(|error| fail(&error))?;
     }
     Ok(())
+}
+
+/// Gives a file another name, in place of what has that name.
+fn again(file: &Path, name: &Path) -> io::Result<()> {
+    match fs::remove_file(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::hard_link(file, name)
 }
 
 /// Joins, and refuses a link on the way that the archive itself may have put there.
