@@ -169,7 +169,13 @@ fn warnings(engine: &Engine) -> Vec<String> {
 }
 
 fn registry_config(engine: &Engine) -> Value {
-    let mirrors = &engine.config.registry_mirrors;
+    // With a slash at the end, as Docker tells them.
+    let mirrors: Vec<String> = engine
+        .config
+        .registry_mirrors
+        .iter()
+        .map(|mirror| format!("{}/", mirror.trim_end_matches('/')))
+        .collect();
     json!({
         "AllowNondistributableArtifactsCIDRs": null,
         "AllowNondistributableArtifactsHostnames": null,
