@@ -230,7 +230,8 @@ impl Stage {
                 format!("VOLUME [{}]", list.join(" "))
             }
             Says::Expose(list) => {
-                let list = list.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+                let mut list = list.iter().map(text).collect::<Result<Vec<_>, _>>()?;
+                list.sort_unstable();
                 format!("EXPOSE {}", list.join(" "))
             }
             Says::Shell(words) => format!("SHELL [{}]", words.join(" ")),
@@ -408,7 +409,8 @@ impl Stage {
         };
         let (known, key) = self.ask(shared, trace, &step)?;
         let shell = change::shell(&self.config.config).join(" ");
-        let by = format!("{shell} #(nop) {} {} in {} ", copying.name, gathered.shown, copying.destination);
+        let written = self.text(&copy.destination, escape)?;
+        let by = format!("{shell} #(nop) {} {} in {written} ", copying.name, gathered.shown);
         let made = match known {
             Some(_) => None,
             None => {
