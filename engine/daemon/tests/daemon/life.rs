@@ -60,7 +60,7 @@ fn what_stops_restarts_and_pauses() {
 #[test]
 fn top_shows_the_hosts_list_for_the_kernels_numbers() {
     let Some(lab) = lab() else { return };
-    lab.run("plover", &["sh", "-c", "sleep 601 & sleep 602"]);
+    lab.run("plover", &["sh", "-c", "sleep 601 & sleep 602; true"]);
     let rows = |answer: &serde_json::Value| answer["Processes"].as_array().map_or(0, Vec::len);
     assert!(eventually(|| rows(&lab.json("GET", "/containers/plover/top", "").1) == 3));
     let (status, answer) = lab.json("GET", "/containers/plover/top?ps_args=-o%20pid,args", "");
