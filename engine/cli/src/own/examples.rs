@@ -31,6 +31,11 @@ pub(crate) fn examples(command: &str) -> &'static [&'static str] {
         "commit" => &["commit -m 'with notes' otter notes:1"],
         "export" => &["export -o otter.tar otter"],
         "stats" => &["stats --no-stream"],
+        "build" => &[
+            "build -t app:1 .",
+            "build -f Dockerfile.test --build-arg VERSION=2 .",
+            "build --check Dockerfile        # without a daemon",
+        ],
         "images" => &["images", "images --format json"],
         "pull" => &["pull hello-world", "pull --trace busybox:latest"],
         "push" => &["push localhost:5000/ubuntu:12.04"],
