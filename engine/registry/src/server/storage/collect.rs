@@ -165,7 +165,7 @@ impl Storage {
         let folder = self.repository(name).join("_manifests");
         for digest in super::listing::file_names(&folder)?.iter().filter_map(|file| digest_of(file)) {
             if !seen.contains(&digest) {
-                let manifest = self.parsed(name, &digest)?;
+                let Some(manifest) = self.parsed(name, &digest)? else { continue };
                 named.extend(manifest.blobs.into_iter().map(|(digest, _)| digest));
                 seen.insert(digest);
             }
@@ -215,16 +215,21 @@ impl Storage {
         let folder = self.repository(name).join("_manifests");
         let mut found = Vec::new();
         for digest in super::listing::file_names(&folder)?.iter().filter_map(|file| digest_of(file)) {
-            let manifest = self.parsed(name, &digest)?;
-            found.push((digest, manifest));
+            if let Some(manifest) = self.parsed(name, &digest)? {
+                found.push((digest, manifest));
+            }
         }
         Ok(found)
     }
 
-    /// A manifest that can't be read ends the collection: what it needs isn't known.
-    fn parsed(&self, name: &Name, digest: &Digest) -> Result<Manifest, Refusal> {
-        let stored = self.manifest(name, &Reference::Digest(digest.clone()))?;
-        Manifest::parse(&stored.bytes, Some(&stored.media_type))
+    /// A manifest that can't be read ends the collection: what it needs isn't known. One that
+    /// was deleted since its folder was listed needs nothing.
+    fn parsed(&self, name: &Name, digest: &Digest) -> Result<Option<Manifest>, Refusal> {
+        match self.manifest(name, &Reference::Digest(digest.clone())) {
+            Ok(stored) => Manifest::parse(&stored.bytes, Some(&stored.media_type)).map(Some),
+            Err(_) if !self.manifest_link(name, digest).exists() => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
     }
 
     /// Waits until nobody adds anything, and keeps all from it.
