@@ -154,9 +154,12 @@ impl Shared {
         let planned = &self.plan.stages[index];
         let from = &self.file.instructions[planned.from];
         self.announce(count, &from.source);
-        let span = trace.begin_async(self.told_of(from, planned.name.as_deref())).await?;
+        let mut span = trace.begin_async(self.told_of(from, planned.name.as_deref())).await?;
         let inside = span.trace().clone();
         let begun = self.begin(&inside, index, done).await;
+        if let (Body::BuildInstruction { image, .. }, Ok(stage)) = (span.body_mut(), &begun) {
+            *image = stage.untouched().map(ToString::to_string);
+        }
         let mut stage = match begun {
             Ok(stage) => span.finish(Ok::<_, Error>(stage))?,
             Err(error) => return span.finish(Err(error)),
@@ -336,10 +339,18 @@ impl Shared {
         let bytes = serde_json::to_vec(&last.config).map_err(|error| Error::of(Kind::Internal, &error))?;
         let (trace, layers) = (trace.clone(), last.layers.clone());
         let (tags, lease) = (self.wish.tags.clone(), Arc::clone(&self.lease));
+        let untouched = last.untouched().cloned();
         let image = self
             .engine
             .blocking(move |engine| {
-                let image = engine.images.assemble(&trace, &lease, &bytes, layers, &tags)?;
+                let image = match untouched {
+                    // FROM alone: the image is there, and gets names.
+                    Some(id) => {
+                        tags.iter().try_for_each(|tag| engine.images.tag(&trace, &id, tag))?;
+                        engine.images.resolve(&id.to_string())?
+                    }
+                    None => engine.images.assemble(&trace, &lease, &bytes, layers, &tags)?,
+                };
                 for tag in &tags {
                     tell(engine, "tag", &image.id, &tag.familiar(), &image.config.config.labels);
                 }

@@ -7,7 +7,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use glassdock_build::ignore::Ignore;
 use glassdock_build::language::pattern::Pattern;
@@ -103,7 +103,7 @@ impl Source {
         // A file with several names is read once.
         let mut known: HashMap<(u64, u64), String> = HashMap::new();
         for (path, metadata) in &self.entries {
-            let name = Path::new(&self.path).join(path).to_string_lossy().into_owned();
+            let name = plain(&Path::new(&self.path).join(path));
             let file = (metadata.dev(), metadata.ino());
             if let Some(sum) = known.get(&file).filter(|_| metadata.is_file()) {
                 into.insert(name, sum.clone());
@@ -270,4 +270,23 @@ pub fn size(folder: &Path) -> u64 {
 #[must_use]
 pub fn base(path: &str) -> &str {
     Path::new(path).file_name().and_then(OsStr::to_str).unwrap_or("")
+}
+
+/// A path as people write it: without a leading `./`, and without the slash that a path ends with
+/// when it was joined with nothing.
+fn plain(path: &Path) -> String {
+    let parts = path.components().filter(|part| *part != Component::CurDir);
+    parts.collect::<PathBuf>().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_told_as_people_write_them() {
+        for (path, wanted) in [("page.txt/", "page.txt"), ("./main.txt", "main.txt"), ("./a/./b/", "a/b")] {
+            assert_eq!(plain(Path::new(path)), wanted);
+        }
+    }
 }

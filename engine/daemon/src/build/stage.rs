@@ -29,6 +29,8 @@ pub struct Stage {
     pub config: Config,
     /// The layers' blobs, the lowest first.
     pub layers: Vec<Descriptor>,
+    /// The image that it began with, and how long its history was.
+    base: Option<(Digest, usize)>,
     /// The cache's key of all so far.
     key: String,
     /// The build's arguments that are declared here.
@@ -67,12 +69,13 @@ impl Stage {
         let layers = image.layers.iter().map(|layer| layer.blob.clone()).collect();
         let mut config = (*image.config).clone();
         config.docker_version = None;
-        Self::new(config, layers, image.id.to_string())
+        let base = Some((image.id.clone(), config.history.len()));
+        Self { base, ..Self::new(config, layers, image.id.to_string()) }
     }
 
     fn new(config: Config, layers: Vec<Descriptor>, key: String) -> Self {
         let state = change::State::default();
-        Self { config, layers, key, arguments: BTreeMap::new(), state, missed: false }
+        Self { config, layers, base: None, key, arguments: BTreeMap::new(), state, missed: false }
     }
 
     /// The same as what another stage stands on: arguments end with their stage.
@@ -87,12 +90,23 @@ impl Stage {
         self.config.history.is_empty() && self.layers.is_empty()
     }
 
+    /// The image that it is still, if no instruction was carried out since FROM. Its config is
+    /// that image's own, down to the byte, where one that is written anew would have another digest.
+    #[must_use]
+    pub fn untouched(&self) -> Option<&Digest> {
+        let (id, length) = self.base.as_ref()?;
+        (self.config.history.len() == *length).then_some(id)
+    }
+
     /// The id of the image that the stage is now.
     ///
     /// # Errors
     ///
     /// None that can come: configs are JSON.
     pub fn id(&self) -> Result<String, Error> {
+        if let Some(id) = self.untouched() {
+            return Ok(id.to_string());
+        }
         let bytes = serde_json::to_vec(&self.config).map_err(|error| Error::of(Kind::Internal, &error))?;
         Ok(Digest::of(&bytes).to_string())
     }

@@ -123,6 +123,25 @@ fn triggers_heredocs_and_archives() {
 }
 
 #[test]
+fn from_alone_is_the_image_itself() {
+    let Some(lab) = lab() else { return };
+    let folder = context(&[("Dockerfile", "FROM busybox\n")]);
+    let Some(output) = build(&lab, folder.path(), &["-t", "same:1", "-t", "same:2"]) else { return };
+    let words = said(&output);
+    assert!(output.status.success(), "{words}");
+    let id = lab.json("GET", "/images/busybox/json", "").1["Id"].as_str().expect("an id").to_owned();
+    let short = &id["sha256:".len()..][..12];
+    assert!(words.contains(&format!(" ---> {short}\nSuccessfully built {short}\n")), "{words}");
+    for name in ["same:1", "same:2"] {
+        assert_eq!(lab.json("GET", &format!("/images/{name}/json"), "").1["Id"], id.as_str());
+    }
+    // One instruction more, and it is another one.
+    let folder = context(&[("Dockerfile", "FROM busybox\nENV A=1\n")]);
+    build(&lab, folder.path(), &["-t", "other"]).expect("docker");
+    assert_ne!(lab.json("GET", "/images/other/json", "").1["Id"], id.as_str());
+}
+
+#[test]
 fn what_fails_says_where_and_leaves_nothing() {
     let Some(lab) = lab() else { return };
     let cases = [
