@@ -6,6 +6,8 @@
 
 mod context;
 
+mod lend;
+
 pub(crate) mod read;
 
 use std::collections::BTreeMap;
@@ -38,14 +40,17 @@ pub(crate) async fn build(cx: &mut Context, args: &Args) -> Result<(), Failure> 
         other => return Err(Failure::say(format!("invalid progress mode {other}"))),
     };
     let context = context::of(operand, args.text("file"))?;
-    let pairs = query(args, &context.dockerfile)?;
+    let mut pairs = query(args, &context.dockerfile)?;
+    pairs.extend(context.remote.clone().map(|remote| ("remote", remote)));
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let sent = Arc::new(AtomicU64::new(0));
     let stream = context.stream(Arc::clone(&sent));
-    let headers = [("content-type", "application/x-tar".to_owned())];
+    let lent = lend::lend(cx, args).await?;
+    let mut headers = vec![("content-type", "application/x-tar".to_owned())];
+    headers.extend(lent.header.clone().map(|id| ("x-glassdock-build", id)));
     let path = with_query("/build", &pairs);
     let response = cx.client.send_stream(Method::POST, &path, stream, &headers).await?;
-    if !quiet && progress != "json" {
+    if !quiet && progress != "json" && context.remote.is_none() {
         // The answer begins when the context is there whole.
         let size = units::size(number(sent.load(Ordering::Relaxed)));
         cx.out.text(format!("Sending build context to Docker daemon  {size}\r\r\n"));
