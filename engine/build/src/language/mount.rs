@@ -123,7 +123,9 @@ impl Mount {
             }
         }
         let Some((kind, known)) = KEYS.iter().find(|(kind, _)| *kind == name) else {
-            return Err(format!("unsupported mount type {name:?}: expected bind, cache, tmpfs, secret or ssh"));
+            return Err(format!(
+                "unsupported mount type {name:?}: expected bind, cache, tmpfs, secret or ssh"
+            ));
         };
         for field in &split {
             let (key, value) = match field.split_once('=') {
@@ -187,8 +189,8 @@ impl Mount {
             }
             "secret" => {
                 let id = text("id").or_else(|| target.as_deref().and_then(last_part).map(str::to_owned));
-                let id =
-                    id.ok_or("a mount of type secret needs an id=NAME, or a target=PATH that ends in a name")?;
+                let id = id
+                    .ok_or("a mount of type secret needs an id=NAME, or a target=PATH that ends in a name")?;
                 let required = truth(fields, "required")?.unwrap_or(false);
                 Kind::Secret { id, env: text("env"), required, looks: looks(fields, 0o400)? }
             }
@@ -259,7 +261,9 @@ fn truth(fields: &BTreeMap<&'static str, String>, key: &str) -> Result<Option<bo
 fn looks(fields: &BTreeMap<&'static str, String>, usual: u32) -> Result<Looks, String> {
     let number = |key: &str, radix, default| match fields.get(key) {
         None => Ok(default),
-        Some(text) => u32::from_str_radix(text, radix).map_err(|_| format!("invalid value {text:?} for {key}")),
+        Some(text) => {
+            u32::from_str_radix(text, radix).map_err(|_| format!("invalid value {text:?} for {key}"))
+        }
     };
     let mode = number("mode", 8, usual)?;
     if mode > 0o7777 {

@@ -132,7 +132,10 @@ impl Shared {
         let mut tasks: JoinSet<Result<bool, Error>> = JoinSet::new();
         for (turn, index) in self.plan.order.iter().copied().enumerate() {
             let (give, built) = watch::channel(None);
-            let needs = self.plan.stages[index].needs.iter().filter_map(|need| Some((*need, done.get(need)?.clone())));
+            let needs = self.plan.stages[index]
+                .needs
+                .iter()
+                .filter_map(|need| Some((*need, done.get(need)?.clone())));
             let task = Task {
                 shared: Arc::clone(&self),
                 trace: trace.clone(),
@@ -385,7 +388,8 @@ impl Shared {
         let shown: Arc<dyn glassdock_registry::client::Progress> = Arc::clone(&lines) as _;
         let (registry, images) = (&self.engine.registry, &self.engine.images);
         let work = async {
-            let pulled = registry.pull(trace, &reference, platform, credentials.as_ref(), images, shown).await?;
+            let pulled =
+                registry.pull(trace, &reference, platform, credentials.as_ref(), images, shown).await?;
             lines.begin();
             lines.send(progress::status(None, &format!("Digest: {}", pulled.digest)));
             let outcome =

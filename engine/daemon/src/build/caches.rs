@@ -82,7 +82,11 @@ impl Caches {
     #[must_use]
     pub fn in_use(&self) -> Vec<PathBuf> {
         let locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        locks.iter().filter(|(_, lock)| Arc::strong_count(lock) > 1).map(|(folder, _)| folder.clone()).collect()
+        locks
+            .iter()
+            .filter(|(_, lock)| Arc::strong_count(lock) > 1)
+            .map(|(folder, _)| folder.clone())
+            .collect()
     }
 }
 

@@ -83,9 +83,9 @@ impl Context {
         let mut dockerfile = dockerfile.to_owned();
         let work = move |_: &Arc<Engine>| {
             let root = Root::open(&fetched.folder)?;
-            let place = root.resolve(Path::new(&fetched.path)).map_err(|_| {
-                Error::invalid(format!("the repository has no {}", fetched.path))
-            })?;
+            let place = root
+                .resolve(Path::new(&fetched.path))
+                .map_err(|_| Error::invalid(format!("the repository has no {}", fetched.path)))?;
             let path = fs::read_link(format!("/proc/self/fd/{}", place.as_fd().as_raw_fd()))?;
             if fetched.is_repository {
                 if !place.is_dir()? {

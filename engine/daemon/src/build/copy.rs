@@ -116,7 +116,8 @@ pub fn gather(
             return Err(failed(format!("forbidden path outside the build context: {pattern} ()")));
         }
         // With --parents, what stands before `/./` is not kept.
-        let above = copying.parents.then(|| pattern.rsplit_once("/./")).flatten().map(|(above, _)| clean(above));
+        let above =
+            copying.parents.then(|| pattern.rsplit_once("/./")).flatten().map(|(above, _)| clean(above));
         let plain = clean(pattern);
         let paths = files::expand(root, &plain)?;
         if paths.is_empty() {
@@ -276,7 +277,14 @@ fn change(
             }
         }
     }
-    let changed = Changed { upper: &upper, lower: &lower, below: &below.diff_ids, latest: None, mounts: &[], take: true };
+    let changed = Changed {
+        upper: &upper,
+        lower: &lower,
+        below: &below.diff_ids,
+        latest: None,
+        mounts: &[],
+        take: true,
+    };
     let made = engine.images.commit_changes(trace, lease, changed)?;
     let _ = fs::remove_dir_all(&scratch);
     Ok(made)
@@ -298,12 +306,15 @@ fn write(root: &Root, copying: &Copying, gathered: &Gathered) -> Result<PathBuf,
     let (mut plain, mut archives) = (Vec::new(), Vec::new());
     for source in &gathered.sources {
         match source.file()? {
-            Some(file) if copying.unpack.unwrap_or(!source.fetched) && is_archive(&file)? => archives.push(file),
+            Some(file) if copying.unpack.unwrap_or(!source.fetched) && is_archive(&file)? => {
+                archives.push(file)
+            }
             _ => plain.push(source),
         }
     }
     // What an archive holds goes into the destination, which is a folder then.
-    let into = slash || is_folder || any_folder || copying.parents || gathered.several || !archives.is_empty();
+    let into =
+        slash || is_folder || any_folder || copying.parents || gathered.several || !archives.is_empty();
     let folder = if into { destination.clone() } else { clean(&format!("{destination}/..")) };
     root.create_dir_all(Path::new(&folder), 0o755).map_err(|error| Error::of(Kind::Invalid, &error))?;
     let folder = root.follow(Path::new(&folder))?;

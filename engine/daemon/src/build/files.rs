@@ -311,7 +311,9 @@ pub fn expand(root: &Root, pattern: &str) -> Result<Vec<String>, Error> {
         next.sort_unstable();
         next.dedup();
         if next.len() > MOST_MATCHES {
-            return Err(Error::invalid(format!("the pattern {pattern:?} means more than {MOST_MATCHES} files")));
+            return Err(Error::invalid(format!(
+                "the pattern {pattern:?} means more than {MOST_MATCHES} files"
+            )));
         }
         found = next;
     }

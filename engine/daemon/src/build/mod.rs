@@ -77,7 +77,8 @@ pub(crate) async fn build(mut call: Call) -> Reply {
                 engine.blocking(receive).await?
             }
         };
-        Box::pin(builder::Builder { engine, trace, part: kept, wish, auth, told, context, lent }.build()).await
+        Box::pin(builder::Builder { engine, trace, part: kept, wish, auth, told, context, lent }.build())
+            .await
     };
     Box::pin(stream::reply(Some(part), sender, lines, Box::pin(work))).await
 }

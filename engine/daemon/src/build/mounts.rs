@@ -76,8 +76,9 @@ pub(super) fn read(
 ) -> Result<Vec<(String, Mount)>, Error> {
     let words = instruction.flag_values("mount").into_iter().map(|word| {
         let text = stage.text(&word, shared.file.directives.escape)?;
-        let mount = Mount::parse(&text)
-            .map_err(|error| Error::invalid(format!("dockerfile line {}: RUN --mount: {error}", word.at.line)))?;
+        let mount = Mount::parse(&text).map_err(|error| {
+            Error::invalid(format!("dockerfile line {}: RUN --mount: {error}", word.at.line))
+        })?;
         Ok((text, mount))
     });
     words.collect()
@@ -102,7 +103,8 @@ pub(super) fn inputs(
         inputs.insert(format!("--mount={text}"), layers.unwrap_or_default());
         if let Kind::Bind { from: None, source, .. } = &mount.kind {
             let path = if source.is_empty() { "." } else { source };
-            let missing = |_| Error::invalid(format!("RUN --mount={text}: {path}: not found in the build context"));
+            let missing =
+                |_| Error::invalid(format!("RUN --mount={text}: {path}: not found in the build context"));
             context.root()?.resolve(Path::new(path)).map_err(missing)?;
             Source::find(&context.root()?, path, &context.ignore)?.sums(&mut files)?;
         }
@@ -182,7 +184,8 @@ impl Ready {
                     let root = shared.engine.config.root.clone();
                     let held = shared.engine.builds.caches.hold(&root, &id, sharing, looks).await?;
                     let (folder, new, trace) = (held.folder.clone(), held.new, trace.clone());
-                    let found = shared.engine.blocking(move |_| cache(&folder, new, below.as_ref(), &source, &trace));
+                    let found =
+                        shared.engine.blocking(move |_| cache(&folder, new, below.as_ref(), &source, &trace));
                     let folder = found.await?;
                     ready._caches.push(held);
                     ready.bind(target, &folder, !read_only);
@@ -253,7 +256,8 @@ impl Ready {
     ) -> Result<(), Error> {
         let session = Arc::clone(&shared.lent.session);
         let Some(content) = session.secret(id) else {
-            let missing = format!("secret {id}: not found: it is required; give it by --secret id={id},src=FILE");
+            let missing =
+                format!("secret {id}: not found: it is required; give it by --secret id={id},src=FILE");
             return if required { Err(Error::invalid(missing)) } else { Ok(()) };
         };
         let name = format!("secret-{}", self.beside.mounts.len() + self.beside.secret_env.len());
@@ -281,7 +285,8 @@ impl Ready {
     ) -> Result<(), Error> {
         let session = Arc::clone(&shared.lent.session);
         if !session.has_agent(id) {
-            let missing = format!("no SSH key {id:?} forwarded from the client: it is required; give it by --ssh {id}");
+            let missing =
+                format!("no SSH key {id:?} forwarded from the client: it is required; give it by --ssh {id}");
             return if required { Err(Error::invalid(missing)) } else { Ok(()) };
         }
         let number = self._agents.len();

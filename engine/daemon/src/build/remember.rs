@@ -30,7 +30,12 @@ pub(super) struct Known {
 
 impl Stage {
     /// Asks the cache for a step; tells the client and the trace what it says.
-    pub(super) fn ask(&mut self, shared: &Shared, trace: &Trace, step: &Step) -> Result<(Option<Known>, String), Error> {
+    pub(super) fn ask(
+        &mut self,
+        shared: &Shared,
+        trace: &Trace,
+        step: &Step,
+    ) -> Result<(Option<Known>, String), Error> {
         let key = step.key();
         let state = shared.engine.images.state();
         let miss = |reason: String| trace.point(Body::CacheMiss { key: key.clone(), reason });

@@ -174,7 +174,10 @@ impl Drop for Leaving {
 
 fn fetch(trace: &Trace, git: &Git, how: &How, folder: PathBuf, left: &AtomicBool) -> Result<Fetched, Error> {
     let program = program().ok_or_else(|| {
-        Error::new(Kind::Unavailable, format!("cannot fetch {}: git is needed for that, and is not installed", git.url))
+        Error::new(
+            Kind::Unavailable,
+            format!("cannot fetch {}: git is needed for that, and is not installed", git.url),
+        )
     })?;
     let tree = folder.join("repository");
     fs::create_dir(&tree)?;
@@ -192,12 +195,13 @@ fn fetch(trace: &Trace, git: &Git, how: &How, folder: PathBuf, left: &AtomicBool
         Ok(()) => run(&["checkout", "--quiet", "--detach", "FETCH_HEAD"])?,
         Err(error) if left.load(Ordering::Relaxed) => return Err(error),
         Err(error) => {
-            // Not every server gives a commit that no branch names, or takes part in shallow copies.
+            // Not every server takes part in shallow copies, or gives a commit that no branch names.
+            let whole = ["fetch", "--quiet", "--no-tags", "--", &git.url, reference];
             let all = ["fetch", "--quiet", "--tags", "--", &git.url, "+refs/heads/*:refs/remotes/origin/*"];
-            run(&all).map_err(|_| error.clone())?;
-            let commit = ["checkout", "--quiet", "--detach", reference];
-            let branch = format!("refs/remotes/origin/{reference}");
-            run(&commit).or_else(|_| run(&["checkout", "--quiet", "--detach", &branch])).map_err(|_| error)?;
+            run(&whole)
+                .and_then(|()| run(&["checkout", "--quiet", "--detach", "FETCH_HEAD"]))
+                .or_else(|_| run(&all).and_then(|()| run(&["checkout", "--quiet", "--detach", reference])))
+                .map_err(|_| error)?;
         }
     }
     let head = fs::read_to_string(tree.join(".git/HEAD"))?;
@@ -269,7 +273,8 @@ impl Runner<'_> {
         .map(OsString::from)
         .collect();
         env.push(format!("HOME={}", self.folder.display()).into());
-        for name in ["PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"] {
+        for name in ["PATH", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"]
+        {
             if let Some(value) = std::env::var_os(name) {
                 let mut pair = OsString::from(format!("{name}="));
                 pair.push(value);
@@ -319,7 +324,10 @@ impl Runner<'_> {
             return Ok(());
         }
         let mut text = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::Read::take(File::open(&words_file)?, MOST_WORDS), &mut text)?;
+        std::io::Read::read_to_end(
+            &mut std::io::Read::take(File::open(&words_file)?, MOST_WORDS),
+            &mut text,
+        )?;
         Err(failed(String::from_utf8_lossy(&text).trim()))
     }
 }

@@ -55,7 +55,9 @@ impl Wish {
         }
         let remote = call.query("remote").filter(|remote| !remote.is_empty()).map(|remote| {
             Remote::of_context(remote).ok_or_else(|| {
-                Error::invalid(format!("remote URL could not be parsed: {remote:?} is no http, https or git URL"))
+                Error::invalid(format!(
+                    "remote URL could not be parsed: {remote:?} is no http, https or git URL"
+                ))
             })
         });
         if call.flag("squash") {

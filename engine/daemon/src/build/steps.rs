@@ -78,7 +78,8 @@ impl Stage {
             Command::Exec(_) => None,
         };
         if let Some(script) = script {
-            files.insert(format!("<<{}", script.name), Digest::of(script.content.as_bytes()).hex().to_owned());
+            files
+                .insert(format!("<<{}", script.name), Digest::of(script.content.as_bytes()).hex().to_owned());
         }
         if !mounts.is_empty() {
             let (context, words, others) = (Arc::clone(&shared.context), mounts.clone(), others.clone());
@@ -89,12 +90,8 @@ impl Stage {
         let line = argv.join(" ");
         let pairs: Vec<String> = used.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let by = if pairs.is_empty() { line } else { format!("|{} {} {line}", pairs.len(), pairs.join(" ")) };
-        let step = Step {
-            parent: self.key.clone(),
-            instruction: format!("RUN {}", quoted(&argv)),
-            inputs,
-            files,
-        };
+        let step =
+            Step { parent: self.key.clone(), instruction: format!("RUN {}", quoted(&argv)), inputs, files };
         let (known, key) = self.ask(shared, trace, &step)?;
         if known.is_some() {
             return self.settle(shared, step, key, known, by, None).await.map(|()| true);

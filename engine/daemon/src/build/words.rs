@@ -88,7 +88,8 @@ impl Words {
             let mut changed = std::pin::pin!(self.turns.changed.notified());
             // From here on no change is missed.
             changed.as_mut().enable();
-            let held = self.turns.state().held.get(&self.turn).map_or(0, |held| held.iter().map(Bytes::len).sum());
+            let held =
+                self.turns.state().held.get(&self.turn).map_or(0, |held| held.iter().map(Bytes::len).sum());
             if held < MOST_HELD {
                 return;
             }

@@ -129,7 +129,9 @@ impl Images {
             // The other thread sees the end.
             drop(out);
             let packed = packing.join().map_err(|_| {
-                layer::Error::Read(io::Error::other("the thread that compresses panicked: a defect of the engine"))
+                layer::Error::Read(io::Error::other(
+                    "the thread that compresses panicked: a defect of the engine",
+                ))
             })?;
             // If it failed, what is written fails too, with a reason that says less.
             let mut fresh = packed.map_err(layer::Error::Read)?;

@@ -44,7 +44,15 @@ pub(super) struct Walk<'a, W: Write> {
 
 impl<'a, W: Write> Walk<'a, W> {
     pub(super) fn new(root: OwnedFd, out: Writer<W>, flavour: Flavour<'a>, prefix: &[u8]) -> Self {
-        Self { root, out, flavour, prefix: prefix.to_vec(), links: HashMap::new(), whiteouts: 0, passed_over: 0 }
+        Self {
+            root,
+            out,
+            flavour,
+            prefix: prefix.to_vec(),
+            links: HashMap::new(),
+            whiteouts: 0,
+            passed_over: 0,
+        }
     }
 
     /// Writes all that is below the root, but not the root itself.

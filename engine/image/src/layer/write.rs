@@ -186,7 +186,11 @@ fn attributes_at(target: &[u8], path: &[u8], follow: bool) -> Result<Attributes,
             continue;
         }
         let mut value = vec![0; 64 * 1024];
-        let got = if follow { getxattr(target, key, &mut value[..]) } else { lgetxattr(target, key, &mut value[..]) };
+        let got = if follow {
+            getxattr(target, key, &mut value[..])
+        } else {
+            lgetxattr(target, key, &mut value[..])
+        };
         let length = got.map_err(at("read an extended attribute of"))?;
         value.truncate(length);
         found.push((key.to_vec(), value));

@@ -63,8 +63,7 @@ impl Client {
     }
 
     async fn follow(&self, trace: &Trace, address: &str, attempt: u32) -> Result<Reply, Error> {
-        let invalid =
-            |reason: &str| Error::Setup { subject: address.to_owned(), reason: reason.to_owned() };
+        let invalid = |reason: &str| Error::Setup { subject: address.to_owned(), reason: reason.to_owned() };
         let mut url = Url::parse(address).map_err(|error| invalid(&error.to_string()))?;
         let home = url.origin();
         for _ in 0..=REDIRECTS {
@@ -105,9 +104,9 @@ impl Download {
             let time = httpdate::parse_http_date(text).ok()?;
             time.duration_since(std::time::UNIX_EPOCH).ok().map(|since| since.as_secs())
         });
-        let media_type = reply.header(header::CONTENT_TYPE).map(|text| {
-            text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-        });
+        let media_type = reply
+            .header(header::CONTENT_TYPE)
+            .map(|text| text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase());
         let length = reply.header(header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
         Ok(Self { reply, modified, media_type, length })
     }

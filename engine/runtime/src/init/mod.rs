@@ -197,15 +197,13 @@ const LONGEST_VALUE: u64 = 128 * 1024 - 1;
 /// Before the pivot, as they are the host's; they go to execve(2) from here, and nowhere else.
 fn read_secrets(init: &mut Init<'_>) -> Step {
     for variable in &init.extras.secret_env {
-        let failed = |error: std::io::Error| {
-            glassdock_kernel::Error::Invalid {
-                what: "secret of the variable",
-                value: variable.name.clone(),
-                reason: match error.kind() {
-                    std::io::ErrorKind::NotFound => "its file is not there",
-                    _ => "its file can't be read",
-                },
-            }
+        let failed = |error: std::io::Error| glassdock_kernel::Error::Invalid {
+            what: "secret of the variable",
+            value: variable.name.clone(),
+            reason: match error.kind() {
+                std::io::ErrorKind::NotFound => "its file is not there",
+                _ => "its file can't be read",
+            },
         };
         let mut value = Vec::new();
         let file = std::fs::File::open(&variable.path).map_err(failed)?;

@@ -45,7 +45,9 @@ pub(crate) fn of(operand: &str, file: &str) -> Result<Sent, Failure> {
     }
     if !Path::new(operand).is_dir() && Remote::of_context(operand).is_some() {
         if file == "-" {
-            return Err(Failure::say("invalid argument: can't use stdin for both build context and dockerfile"));
+            return Err(Failure::say(
+                "invalid argument: can't use stdin for both build context and dockerfile",
+            ));
         }
         let dockerfile = if file.is_empty() { "Dockerfile" } else { file }.to_owned();
         return Ok(Sent { dockerfile, remote: Some(operand.to_owned()), source: Source::Nothing });

@@ -89,8 +89,9 @@ fn secret(flag: &str) -> Result<(String, String), Failure> {
     let invalid = |reason: &str| Failure::say(format!("invalid secret {flag:?}: {reason}"));
     let (mut id, mut file, mut env, mut kind) = ("", "", "", "");
     for field in flag.split(',') {
-        let (key, value) =
-            field.split_once('=').ok_or_else(|| invalid(&format!("field {field:?} must be a key=value pair")))?;
+        let (key, value) = field
+            .split_once('=')
+            .ok_or_else(|| invalid(&format!("field {field:?} must be a key=value pair")))?;
         match key.trim().to_ascii_lowercase().as_str() {
             "id" => id = value,
             "src" | "source" => file = value,
@@ -165,7 +166,15 @@ mod tests {
         }
         let (id, content) = secret("id=b,env=PATH").unwrap_or_else(|_| panic!("a variable"));
         assert!(id == "b" && !content.is_empty());
-        for wrong in ["", "id", "id=", "id=a,what=b", "type=vault,id=a", "id=a,env=NO_SUCH_VARIABLE_HERE", "id=a,src=/no/such"] {
+        for wrong in [
+            "",
+            "id",
+            "id=",
+            "id=a,what=b",
+            "type=vault,id=a",
+            "id=a,env=NO_SUCH_VARIABLE_HERE",
+            "id=a,src=/no/such",
+        ] {
             assert!(secret(wrong).is_err(), "{wrong}");
         }
         assert!(agent(&format!("default={path}")).is_err(), "a file is no socket");
