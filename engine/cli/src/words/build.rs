@@ -14,7 +14,18 @@ pub(crate) static BUILD: Spec = Spec {
     flags: &[
         flag(NO, "add-host", AddHost, "Add a custom host-to-IP mapping (\"host:ip\")"),
         flag(NO, "build-arg", Env, "Set build-time variables"),
-        flag(NO, "cache-from", Commas, "Images to consider as cache sources"),
+        flag(
+            NO,
+            "cache-from",
+            List,
+            "Images to consider as cache sources (or \"type=registry,ref=image\", \"type=local,src=folder\")",
+        ),
+        flag(
+            NO,
+            "cache-to",
+            List,
+            "Where to keep the image's steps (\"type=registry,ref=image\", \"type=local,dest=folder\")",
+        ),
         flag(NO, "cgroup-parent", Text, "Set the parent cgroup for the \"RUN\" instructions during build"),
         flag(NO, "check", Bool, "Check Dockerfiles for mistakes and questionable practice, without building"),
         flag(NO, "compress", Bool, "Compress the build context using gzip"),

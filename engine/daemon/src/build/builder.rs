@@ -11,7 +11,7 @@ use glassdock_build::language::{self, Instruction, Kind as Word_, Word};
 use glassdock_build::plan::{Base, PREDEFINED, Plan, Wish as PlanWish, platform_arguments};
 use glassdock_build::{File, change};
 use glassdock_image::config::Config;
-use glassdock_image::images::Lease;
+use glassdock_image::images::{Image, Lease};
 use glassdock_image::{Platform, Reference};
 use glassdock_registry::client::Credentials;
 use glassdock_trace::{Body, Trace};
@@ -65,6 +65,10 @@ pub(super) struct Shared {
     pub(super) platform: BTreeMap<String, String>,
     pub(super) auth: BTreeMap<String, Credentials>,
     pub(super) lent: Taken,
+    /// The images of `--cache-from` that are here.
+    pub(super) cache_from: Vec<Arc<Image>>,
+    /// One pull of an image at a time, by its name: the others find it.
+    pulls: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// The build's arguments that some ARG declared.
     consumed: Mutex<BTreeSet<String>>,
     /// How many steps may be done at once.
@@ -95,8 +99,17 @@ impl Builder {
         let wish =
             PlanWish { arguments: given.collect(), target: &self.wish.target, platform: platform.clone() };
         let plan = Plan::of(&file, &wish).map_err(|error| Error::invalid(error.to_string()))?;
+        let lease = Arc::new(self.engine.images.lease());
+        // As in Docker, one that isn't here has nothing.
+        let cache_from = self.wish.cache_from.iter().filter_map(|name| self.engine.images.resolve(name).ok());
+        let cache_from: Vec<_> = cache_from.collect();
+        for image in &cache_from {
+            hold(&lease, image);
+        }
         let shared = Shared {
-            lease: Arc::new(self.engine.images.lease()),
+            lease,
+            cache_from,
+            pulls: Mutex::default(),
             engine: self.engine,
             part: self.part,
             words: Words::new(self.told, self.wish.quiet),
@@ -350,6 +363,9 @@ impl Shared {
             Some(text) => Platform::parse(text)
                 .ok_or_else(|| Error::invalid(format!("{text:?} is an invalid platform")))?,
         };
+        let pulls = || self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = Arc::clone(pulls().entry(name.to_owned()).or_default());
+        let _alone = lock.lock().await;
         let here = self.engine.images.resolve(name).ok().filter(|image| {
             image.config.os == platform.os && image.config.architecture == platform.architecture
         });
@@ -357,11 +373,7 @@ impl Shared {
             Some(image) => image,
             None => self.pull(trace, name, &platform, words).await?,
         };
-        for layer in &image.layers {
-            self.lease.hold(&layer.chain.0);
-            self.lease.hold(&layer.blob.digest);
-        }
-        self.lease.hold(&image.id);
+        hold(&self.lease, &image);
         Ok(Stage::of(&image, words.clone()))
     }
 
@@ -371,7 +383,7 @@ impl Shared {
         name: &str,
         platform: &Platform,
         words: &Words,
-    ) -> Result<Arc<glassdock_image::images::Image>, Error> {
+    ) -> Result<Arc<Image>, Error> {
         let reference = Reference::parse(name)
             .map_err(|_| {
                 Error::invalid(format!("failed to parse image name \"{name}\": invalid reference format"))
@@ -447,6 +459,15 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// Keeps an image's parts as long as the build goes on.
+fn hold(lease: &Lease, image: &Image) {
+    for layer in &image.layers {
+        lease.hold(&layer.chain.0);
+        lease.hold(&layer.blob.digest);
+    }
+    lease.hold(&image.id);
 }
 
 /// Expands a word of an instruction.

@@ -84,6 +84,9 @@ pub(super) fn read(
     words.collect()
 }
 
+/// What a step depends on, by name or path.
+type Inputs = BTreeMap<String, String>;
+
 /// What a step's result depends on by its mounts: the files of the context, and the layers of stages. Blocks.
 ///
 /// # Errors
@@ -93,7 +96,7 @@ pub(super) fn inputs(
     mounts: &[(String, Mount)],
     others: &BTreeMap<String, Below>,
     context: &Context,
-) -> Result<(BTreeMap<String, String>, BTreeMap<String, String>), Error> {
+) -> Result<(Inputs, Inputs), Error> {
     let (mut inputs, mut files) = (BTreeMap::new(), BTreeMap::new());
     for (text, mount) in mounts {
         let layers = mount.from().and_then(|from| others.get(from)).map(|below| {

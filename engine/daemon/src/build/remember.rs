@@ -30,11 +30,13 @@ pub(super) struct Known {
 
 impl Stage {
     /// Asks the cache for a step; tells the client and the trace what it says.
+    /// `by` is its line of history.
     pub(super) fn ask(
         &mut self,
         shared: &Shared,
         trace: &Trace,
         step: &Step,
+        by: &str,
     ) -> Result<(Option<Known>, String), Error> {
         let key = step.key();
         let state = shared.engine.images.state();
@@ -42,6 +44,17 @@ impl Stage {
         if !shared.wish.cache {
             miss("the cache is not to be used".to_owned());
             return Ok((None, key));
+        }
+        if !shared.wish.cache_from.is_empty() {
+            let known = if self.missed { None } else { self.of_sources(shared, by) };
+            match &known {
+                Some(known) => self.hit(trace, &key, known),
+                None => {
+                    self.missed = true;
+                    miss("no image of --cache-from has it".to_owned());
+                }
+            }
+            return Ok((known, key));
         }
         let known = state.get("build-cache", &key)?;
         let known = known.and_then(|document| serde_json::from_str::<Known>(&document.json).ok());
@@ -79,10 +92,36 @@ impl Stage {
                 return Ok((None, key));
             }
         }
-        let layer = known.layer.as_ref().map(|(diff_id, _)| diff_id.to_string());
-        trace.point(Body::CacheHit { key: key.clone(), layer });
-        self.words.text(" ---> Using cache\n");
+        self.hit(trace, &key, &known);
         Ok((Some(known), key))
+    }
+
+    fn hit(&self, trace: &Trace, key: &str, known: &Known) {
+        let layer = known.layer.as_ref().map(|(diff_id, _)| diff_id.to_string());
+        trace.point(Body::CacheHit { key: key.to_owned(), layer });
+        self.words.text(" ---> Using cache\n");
+    }
+
+    /// The step in an image of `--cache-from`: one that begins with the same history, and goes on with this
+    /// step. A line of history has all that counts: the command with its arguments, the digest of the files.
+    fn of_sources(&self, shared: &Shared, by: &str) -> Option<Known> {
+        let (past, below) = (&self.config.history, &self.config.rootfs.diff_ids);
+        shared.cache_from.iter().find_map(|image| {
+            let history = &image.config.history;
+            let next = history.get(past.len())?;
+            let same = history.starts_with(past) && next.created_by.as_deref() == Some(by);
+            if !same || !image.config.rootfs.diff_ids.starts_with(below) {
+                return None;
+            }
+            let layer = match next.empty_layer {
+                true => None,
+                false => {
+                    let blob = image.layers.get(below.len())?.blob.clone();
+                    Some((image.config.rootfs.diff_ids.get(below.len())?.clone(), blob))
+                }
+            };
+            Some(Known { created: next.created.clone()?, layer })
+        })
     }
 
     /// Takes a step's result in: a layer, if there is one, and a line of history. What was not known is

@@ -27,6 +27,8 @@ pub struct Wish {
     pub target: String,
     /// Whether the cache is asked.
     pub cache: bool,
+    /// `--cache-from`: images that steps are looked for in, and nowhere else then.
+    pub cache_from: Vec<String>,
     /// Whether base images are pulled though they are here.
     pub pull: bool,
     /// Whether only the id is told.
@@ -84,6 +86,7 @@ impl Wish {
             labels: json(call, "labels")?.unwrap_or_default(),
             target: call.query("target").unwrap_or_default().to_owned(),
             cache: !call.flag("nocache"),
+            cache_from: json(call, "cachefrom")?.unwrap_or_default(),
             pull: call.flag("pull"),
             quiet: call.flag("q"),
             remove: call.flag_or("rm", true),

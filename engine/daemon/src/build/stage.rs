@@ -188,9 +188,9 @@ impl Stage {
 
     async fn note(&mut self, shared: &Shared, trace: &Trace, keyed: &str, shown: &str) -> Result<(), Error> {
         let step = Step { parent: self.key.clone(), instruction: keyed.to_owned(), ..Step::default() };
-        let (known, key) = self.ask(shared, trace, &step)?;
         let shell = change::shell(&self.config.config).join(" ");
         let by = format!("{shell} #(nop)  {shown}");
+        let (known, key) = self.ask(shared, trace, &step, &by)?;
         self.settle(shared, step, key, known, by, None).await
     }
 }

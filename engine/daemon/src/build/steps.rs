@@ -87,12 +87,23 @@ impl Stage {
             inputs.extend(found.0);
             files.extend(found.1);
         }
-        let line = argv.join(" ");
+        let mut line = argv.join(" ");
+        if let Some(script) = script {
+            line.push_str(&format!(" <<{}\n{}", script.name, script.content));
+        }
         let pairs: Vec<String> = used.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let by = if pairs.is_empty() { line } else { format!("|{} {} {line}", pairs.len(), pairs.join(" ")) };
         let step =
             Step { parent: self.key.clone(), instruction: format!("RUN {}", quoted(&argv)), inputs, files };
-        let (known, key) = self.ask(shared, trace, &step)?;
+        // The files of mounts are in no line of history: no image tells that they were the same.
+        let told = if step.files.keys().all(|path| path.starts_with("<<"))
+            && !mounts.iter().any(|(_, mount)| mount.from().is_some())
+        {
+            by.as_str()
+        } else {
+            ""
+        };
+        let (known, key) = self.ask(shared, trace, &step, told)?;
         if known.is_some() {
             return self.settle(shared, step, key, known, by, None).await.map(|()| true);
         }
@@ -143,9 +154,9 @@ impl Stage {
         let folder = self.config.config.working_dir.clone();
         let shown = format!("WORKDIR {folder}");
         let step = Step { parent: self.key.clone(), instruction: shown.clone(), ..Step::default() };
-        let (known, key) = self.ask(shared, trace, &step)?;
         let shell = change::shell(&self.config.config).join(" ");
         let by = format!("{shell} #(nop) {shown}");
+        let (known, key) = self.ask(shared, trace, &step, &by)?;
         let made = match known {
             Some(_) => None,
             None => {
@@ -208,10 +219,10 @@ impl Stage {
             inputs,
             files: gathered.files.clone(),
         };
-        let (known, key) = self.ask(shared, trace, &step)?;
         let shell = change::shell(&self.config.config).join(" ");
         let written = self.text(&copy.destination, escape)?;
         let by = format!("{shell} #(nop) {} {} in {written} ", copying.name, gathered.shown);
+        let (known, key) = self.ask(shared, trace, &step, &by)?;
         let made = match known {
             Some(_) => None,
             None => {

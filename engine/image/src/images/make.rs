@@ -51,6 +51,22 @@ pub struct Changed<'a> {
     pub take: bool,
 }
 
+/// An archive that is to become a layer.
+struct NewLayer<'a> {
+    archive: Fresh,
+    diff_id: DiffId,
+    media_type: &'static str,
+    /// Where its files lie already.
+    tree: Option<Tree<'a>>,
+}
+
+/// A directory whose changes were archived.
+struct Tree<'a> {
+    upper: &'a Path,
+    left_out: &'a HashSet<Vec<u8>>,
+    diffed: &'a Diffed,
+}
+
 impl Images {
     /// Makes a layer of what a container changed; `None` if that is nothing. Blocks.
     ///
@@ -71,9 +87,10 @@ impl Images {
             return Ok(None);
         }
         // Times that were cut off are those of the archive only: its tree must be unpacked.
-        let tree = (take && latest.is_none()).then_some((upper, &left_out, &diffed));
+        let tree = (take && latest.is_none()).then_some(Tree { upper, left_out: &left_out, diffed: &diffed });
         let diff_id = diffed.diff_id.clone();
-        self.commit_layer(trace, lease, fresh, diff_id, below, media::OCI_LAYER_GZIP, tree).map(Some)
+        let layer = NewLayer { archive: fresh, diff_id, media_type: media::OCI_LAYER_GZIP, tree };
+        self.commit_layer(trace, lease, layer, below).map(Some)
     }
 
     /// Makes a layer of an archive that came from elsewhere. Blocks.
@@ -94,7 +111,7 @@ impl Images {
         if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
             return Err(layer::Error::DiffId { expected: expected.clone(), computed: diff_id }.into());
         }
-        self.commit_layer(trace, lease, archive, diff_id, below, media_type, None)
+        self.commit_layer(trace, lease, NewLayer { archive, diff_id, media_type, tree: None }, below)
     }
 
     /// The same archive, compressed in a way that layers are: OCI has no media type for xz and bzip2.
@@ -167,12 +184,10 @@ impl Images {
         &self,
         trace: &Trace,
         lease: &Lease,
-        mut archive: Fresh,
-        diff_id: DiffId,
+        layer: NewLayer<'_>,
         below: &[DiffId],
-        media_type: &str,
-        tree: Option<(&Path, &HashSet<Vec<u8>>, &Diffed)>,
     ) -> Result<Made, Error> {
+        let NewLayer { mut archive, diff_id, media_type, tree } = layer;
         let (digest, size) = archive.seal();
         lease.hold(&digest);
         let body = Body::LayerCommit {
@@ -185,7 +200,7 @@ impl Images {
             let inside = span.trace().clone();
             archive.commit(&inside, None)?;
             let blob = Descriptor::new(media_type, digest, size);
-            if let Some((upper, left_out, diffed)) = tree {
+            if let Some(Tree { upper, left_out, diffed }) = tree {
                 let chain = chain(below, &diff_id);
                 lease.hold(&chain.0);
                 if self.layers.adopt(&inside, upper, left_out, diffed, &chain)? {

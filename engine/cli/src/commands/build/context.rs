@@ -134,6 +134,14 @@ fn read_all(input: &mut dyn Read, name: &str) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
+/// A folder as an archive, all of it.
+pub(crate) fn folder_stream(
+    folder: PathBuf,
+) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send + use<> {
+    let source = Source::Folder { folder, ignore: Ignore::default(), extra: None };
+    Sent { dockerfile: String::new(), remote: None, source }.stream(Arc::default())
+}
+
 impl Sent {
     /// The context as a tar, made on a thread of its own; `sent` counts its bytes.
     pub(crate) fn stream(

@@ -4,6 +4,8 @@
 //!   folder ─ .dockerignore ─► tar ─► POST /build ─► the daemon's words, as they come
 //! ```
 
+mod cache;
+
 mod context;
 
 mod lend;
@@ -39,8 +41,13 @@ pub(crate) async fn build(cx: &mut Context, args: &Args) -> Result<(), Failure> 
         known @ ("" | "auto" | "plain" | "tty" | "json") => known,
         other => return Err(Failure::say(format!("invalid progress mode {other}"))),
     };
+    cache::check(args)?;
     let context = context::of(operand, args.text("file"))?;
+    let cached = cache::from(cx, args).await?;
     let mut pairs = query(args, &context.dockerfile)?;
+    if !cached.is_empty() {
+        pairs.push(("cachefrom", json!(cached).to_string()));
+    }
     pairs.extend(context.remote.clone().map(|remote| ("remote", remote)));
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let sent = Arc::new(AtomicU64::new(0));
@@ -65,6 +72,7 @@ pub(crate) async fn build(cx: &mut Context, args: &Args) -> Result<(), Failure> 
         show(&mut lines, &mut Screen::out(&mut cx.out), aux).await
     };
     shown?;
+    cache::to(cx, args, &id).await?;
     let file = args.text("iidfile");
     if !file.is_empty() {
         std::fs::write(file, &id).map_err(|error| file_failure("open", file, &error))?;
@@ -145,8 +153,6 @@ fn query(args: &Args, dockerfile: &str) -> Result<Vec<(&'static str, String)>, F
     put("labels", json!(labels), labels.is_empty());
     let security = args.commas("security-opt");
     put("securityopt", json!(security), security.is_empty());
-    let cached = args.commas("cache-from");
-    put("cachefrom", json!(cached), cached.is_empty());
     let nothing = ulimits.is_empty();
     put("ulimits", Value::from(ulimits), nothing);
     pairs.push(("extrahosts", args.list("add-host").join(",")));
