@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Lab, eventually, lab};
 
 /// Writes a context: pairs of path and content.
-fn context(files: &[(&str, &str)]) -> tempfile::TempDir {
+pub(crate) fn context(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for (path, content) in files {
         let path = folder.path().join(path);
@@ -18,7 +18,7 @@ fn context(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-fn build(lab: &Lab, folder: &Path, more: &[&str]) -> Option<Output> {
+pub(crate) fn build(lab: &Lab, folder: &Path, more: &[&str]) -> Option<Output> {
     let mut words = vec!["build"];
     words.extend(more);
     let output = Command::new("docker")
@@ -32,7 +32,7 @@ fn build(lab: &Lab, folder: &Path, more: &[&str]) -> Option<Output> {
     output.ok()
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
