@@ -208,7 +208,7 @@ fn give_names(tree: &Tree, order: &[(usize, usize)], names: &mut Names) {
                 && redact::rule(kind, field) == Some(*rule)
                 && let Some(value) = fields.get(*field)
             {
-                apply(settled(*rule, fields), value, names);
+                field_value(*rule, fields, value, names);
             }
         }
     }
@@ -223,7 +223,7 @@ fn describe(node: &Node, depth: usize, names: &mut Names) -> String {
     for (name, value) in &fields {
         let value = match redact::rule(kind, name) {
             Some(Rule::Dropped) => continue,
-            Some(rule) => apply(settled(rule, &fields), value, names),
+            Some(rule) => field_value(rule, &fields, value, names),
             None => plain(value, names),
         };
         let _ = write!(line, " {name}={value}");
@@ -254,6 +254,14 @@ fn settled(rule: Rule, fields: &Map<String, Value>) -> Rule {
         }
         Rule::Resolved => Rule::Named("manifest"),
         other => other,
+    }
+}
+
+/// A field's value as its rule says, which may depend on the other fields.
+fn field_value(rule: Rule, fields: &Map<String, Value>, value: &Value, names: &mut Names) -> String {
+    match (rule, value, fields.get("container").and_then(Value::as_str)) {
+        (Rule::MaybeGenerated, Value::String(text), Some(container)) => names.of_container(text, container),
+        _ => apply(settled(rule, fields), value, names),
     }
 }
 

@@ -112,6 +112,17 @@ impl Names {
         if is_generated(value) { self.name("name", value) } else { value.to_owned() }
     }
 
+    /// As [`Names::maybe_generated`], for one container: the engine makes names up anew each time, and
+    /// may come upon one that a removed container had.
+    pub fn of_container(&mut self, value: &str, container: &str) -> String {
+        if !is_generated(value) {
+            return value.to_owned();
+        }
+        let name = self.name("name", &format!("{value} of {container}"));
+        self.given.insert(value.to_owned(), name.clone());
+        name
+    }
+
     /// The name of an id, or of the one that begins with these 12 digits.
     fn given(&self, key: &str) -> Option<String> {
         if let Some(name) = self.given.get(key) {
@@ -404,6 +415,11 @@ mod tests {
         assert_eq!(names.text("/tmp/run1/root/x /tmp/run1/y"), "ROOT/x RUN/y");
         assert_eq!(names.maybe_generated("otter"), "otter");
         assert_eq!(names.maybe_generated("brave_otter"), "name1");
+        assert_eq!(names.of_container("otter", "c"), "otter");
+        assert_eq!(names.of_container("calm_bison", "c"), "name2");
+        assert_eq!(names.of_container("calm_bison", "d"), "name3", "the first one is gone");
+        assert_eq!(names.of_container("calm_bison", "c"), "name2");
+        assert_eq!(names.text("calm_bison"), "name2");
         assert_eq!(names.text("brave_otter not_known"), "name1 not_known");
     }
 }

@@ -286,11 +286,10 @@ impl Lab {
         }
         // The newest is listed first.
         for container in listed("/containers/json?all=1").await.iter().rev() {
-            if let Some(id) = text(container, "/Id") {
-                names.name("c", &id);
-            }
+            let Some(id) = text(container, "/Id") else { continue };
+            names.name("c", &id);
             if let Some(name) = text(container, "/Names/0") {
-                names.maybe_generated(name.trim_start_matches('/'));
+                names.of_container(name.trim_start_matches('/'), &id);
             }
         }
     }
