@@ -9,7 +9,8 @@
 //!
 //! Reading order: the [`language`], [`check`]s that people know from Docker, the
 //! [`plan`] of stages, [`ignore`] (`.dockerignore`), [`change`], which applies
-//! the instructions that only change an image's config, and the [`cache`]'s keys.
+//! the instructions that only change an image's config, what ADD and COPY need to know
+//! ([`remote`], [`mode`]), and the [`cache`]'s keys.
 //! What needs an engine (running, copying) is done by the daemon.
 
 pub mod language;
@@ -21,6 +22,10 @@ pub mod plan;
 pub mod ignore;
 
 pub mod change;
+
+pub mod remote;
+
+pub mod mode;
 
 pub mod cache;
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use crate::language::expand::{Rules, expand};
 use crate::language::instruction::From;
+use crate::language::mount::Mount;
 use crate::language::{Error, File, Instruction, Kind, Position, Problem, Word, flags, nearest};
 
 /// Arguments that may be given without being declared, those of proxies.
@@ -277,8 +278,8 @@ fn sources(instruction: &Instruction) -> Vec<String> {
     let mut found: Vec<String> =
         flags::values(&instruction.flags, "from").into_iter().map(|word| word.text).collect();
     for mount in flags::values(&instruction.flags, "mount") {
-        let fields = mount.text.split(',').map(str::trim);
-        found.extend(fields.filter_map(|field| field.strip_prefix("from=")).map(str::to_owned));
+        // One with variables in it may still name its stage; what it means is known later.
+        found.extend(Mount::parse(&mount.text).ok().and_then(|mount| mount.from().map(str::to_owned)));
     }
     found
 }

@@ -42,6 +42,8 @@ pub struct Engine {
     pub volumes: Volumes,
     /// The networks.
     pub networks: Networks,
+    /// What builds share.
+    pub builds: crate::build::Builds,
 }
 
 impl Engine {
@@ -68,7 +70,7 @@ impl Engine {
         let facts = Facts::probe();
         let recorder = Recorder::new(config.root.join("traces"), crate::VERSION, facts.host())?;
         let images = Images::open(&config.root)?;
-        crate::build::sweep(&config.root)?;
+        crate::build::sweep(&config)?;
         let saved = Saved::new(images.state().clone());
         let bip = config.bip.as_deref().map(str::parse).transpose();
         let network = glassdock_network::Config {
@@ -83,6 +85,7 @@ impl Engine {
             events: Events::default(),
             images,
             registry: Client::new(crate::images::client(&config)),
+            builds: crate::build::Builds::default(),
             containers: Containers::open(config.root.join("containers"), saved.clone())?,
             execs: Execs::default(),
             volumes: Volumes::open(config.root.join("volumes"), saved.clone())?,

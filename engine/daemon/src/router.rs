@@ -31,6 +31,8 @@ pub const ROUTES: &[Route] = routes! {
     POST   "/glassdock/operations/{op}/end"       GlassdockOperationEnd   operations::endpoints::end,
     GET    "/glassdock/operations/{op}/held"      GlassdockOperationHeld  operations::endpoints::held,
     POST   "/glassdock/operations/{op}/answer"    GlassdockOperationAnswer operations::endpoints::answer,
+    POST   "/glassdock/builds"                    GlassdockBuildOpen      build::session::open,
+    POST   "/glassdock/builds/{id}/agents/{name}" GlassdockBuildAgent     build::session::agent,
 
     // ---- system ----
     GET    "/_ping"                               SystemPing              system::ping,

@@ -53,6 +53,32 @@ pub struct Extras {
     /// Further groups, by name or number.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
+    /// Stacks that are mounted over folders of the host before the mounts, in the container's mount
+    /// namespace only: sources of binds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stacks: Vec<Stack>,
+    /// Variables whose values are the content of files of the host: secrets, which no bundle has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secret_env: Vec<SecretVariable>,
+}
+
+/// Layers that binds take files from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stack {
+    /// The host's folder that they are mounted over.
+    pub place: PathBuf,
+    /// The layers.
+    #[serde(flatten)]
+    pub layers: Overlay,
+}
+
+/// A variable of the environment whose value lies in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretVariable {
+    /// Its name.
+    pub name: String,
+    /// The file, absolute.
+    pub path: PathBuf,
 }
 
 /// A stack of layers.

@@ -147,6 +147,10 @@ impl Names {
         if before.ends_with("/blobs/uploads/") && word.len() >= 16 {
             return Some("UPLOAD".to_owned());
         }
+        // The folder of a build's context has a number made up for it.
+        if before.ends_with("/builds/") && word.len() == 16 && is_hex(word) {
+            return Some(self.name("build", word));
+        }
         let sorts = [("layers/", "layer"), ("containers/", "c"), ("blobs/sha256/", "blob")];
         let (_, sort) = sorts.into_iter().find(|(folder, _)| before.ends_with(folder))?;
         (word.len() == 64 && is_hex(word)).then(|| self.name(sort, word))
@@ -383,6 +387,8 @@ mod tests {
         assert_eq!(text("http://127.0.0.1:41234/v2/"), "http://127.0.0.1:PORT/v2/");
         let upload = "/v2/a/blobs/uploads/bce54834fb2549962fd62f4def1a6586?digest=x";
         assert_eq!(text(upload), "/v2/a/blobs/uploads/UPLOAD?digest=x");
+        let context = "ROOT/builds/25328cad01326377/step-0/upper";
+        assert_eq!(text(context), "ROOT/builds/build1/step-0/upper");
         assert_eq!(text("?filters=%7B%22stars%22"), "?filters=%7B%22stars%22");
         assert_eq!(text("10.1.2.3/24 via 10.1.2.1, 10.1.2.3."), "ip1/24 via ip2, ip1.");
         assert_eq!(text("/proc/4711/ns/net"), "/proc/PID/ns/net");

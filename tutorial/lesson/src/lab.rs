@@ -27,6 +27,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::api;
+use crate::files::{self, Files};
 use crate::leftovers;
 use crate::shell::{Group, Surroundings};
 use crate::slot::Slot;
@@ -226,6 +227,15 @@ impl Lab {
     #[must_use]
     pub fn surroundings(&self) -> Surroundings {
         Surroundings { folder: self.folder.join("home"), environment: self.environment() }
+    }
+
+    /// Puts files where the lesson's commands run.
+    ///
+    /// # Errors
+    ///
+    /// With the path that could not be written.
+    pub fn write(&self, files: &Files) -> io::Result<()> {
+        files::write(&self.folder.join("home"), files)
     }
 
     fn environment(&self) -> Vec<(&'static str, OsString)> {

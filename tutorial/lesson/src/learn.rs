@@ -187,7 +187,7 @@ impl<'a> Course<'a> {
                 "Type in this shell. For help: task, hint, solution; guess N answers a question; exit leaves.",
                 "在这个 shell 里输入命令。帮助：task、hint、solution；guess N 回答问题；exit 离开。",
             );
-            self.task(stage);
+            self.begin(stage);
             return true;
         }
         if std::mem::replace(&mut self.number, typed.number) == typed.number {
@@ -240,7 +240,7 @@ impl<'a> Course<'a> {
         if self.is_over() {
             stage.note("That was the last step: the lesson is solved.", "这是最后一步：本课完成。");
         } else {
-            self.task(stage);
+            self.begin(stage);
         }
     }
 
@@ -253,6 +253,16 @@ impl<'a> Course<'a> {
         let tree = observe::tree(&self.done);
         let since = checks::all(&step.check, self.lab, Done { ran: Some(ran), tree: &tree }).await;
         if since.iter().all(Verdict::ok) { since } else { alone }
+    }
+
+    /// A step begins: its files are put in place, and its task is told.
+    fn begin(&self, stage: &mut Stage<'_>) {
+        if let Some(step) = self.steps.get(self.at)
+            && let Err(error) = self.lab.write(&step.files)
+        {
+            stage.wrong(&error.to_string());
+        }
+        self.task(stage);
     }
 
     fn task(&self, stage: &mut Stage<'_>) {

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Reading order: what a lesson is ([`scenario`], [`need`], [`read`]); the world that
-//! it runs in ([`tools`], [`slot`], [`shell`], [`api`], [`lab`], [`leftovers`]); how it is
+//! it runs in ([`files`], [`tools`], [`slot`], [`shell`], [`api`], [`lab`], [`leftovers`]); how it is
 //! run and judged ([`observe`], [`checks`], [`run`], [`prove`], [`snapshot`]); and what is
 //! said about it ([`report`], [`doctor`], [`template`]). Then the ways for people: on a screen
 //! ([`stage`], [`keys`], [`utf8`]) a lesson is played ([`play`]), recorded and replayed without an
@@ -19,6 +19,8 @@
 //! command line, its API, and the traces that it writes.
 
 pub mod scenario;
+
+pub mod files;
 
 pub mod need;
 

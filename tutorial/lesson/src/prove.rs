@@ -105,11 +105,13 @@ async fn answer(lesson: &Lesson, number: usize, wrong: &str, lab: &Lab) -> Resul
     let (mut ran, mut tree) = (None, Tree::default());
     let steps = &lesson.scenario.steps;
     for step in steps.iter().take(number) {
+        lab.write(&step.files).map_err(|error| error.to_string())?;
         observed(&step.command, step.timeout, lab, &mut |_, _| {})
             .await
             .map_err(|error| error.to_string())?;
     }
     let Some(step) = steps.get(number) else { return Ok(Vec::new()) };
+    lab.write(&step.files).map_err(|error| error.to_string())?;
     if !wrong.is_empty() {
         let did = observed(wrong, step.timeout, lab, &mut |_, _| {}).await;
         let (typed, operations) = did.map_err(|error| error.to_string())?;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use glassdock_trace::query::Query;
 
+use crate::files;
 use crate::scenario::{Check, EngineCheck, EvidenceCheck, FORMAT, Hint, Scenario, Step};
 
 /// A scenario file is at most so long, in bytes.
@@ -68,10 +69,16 @@ pub fn folder(folder: &Path) -> Result<Vec<Lesson>, Error> {
     }
     let place = |lesson: &Lesson| {
         let scenario = &lesson.scenario;
-        (scenario.chapter, scenario.section.clone(), scenario.id.clone())
+        (scenario.chapter, section(scenario.section.as_deref()), scenario.id.clone())
     };
     lessons.sort_by_key(place);
     if faults.is_empty() { Ok(lessons) } else { Err(Error(faults)) }
+}
+
+/// A section's place in the book: its numbers, of which 10 comes after 9.
+fn section(section: Option<&str>) -> Vec<u32> {
+    let parts = section.into_iter().flat_map(|section| section.split('.'));
+    parts.map(|part| part.parse().unwrap_or(0)).collect()
 }
 
 /// One file.
@@ -181,6 +188,12 @@ impl Judge<'_> {
         }
         if !(1..=600).contains(&step.timeout) {
             self.fault("timeout:", "a step may take 1 to 600 seconds");
+        }
+        for path in step.files.keys() {
+            if let Some(message) = files::fault(path) {
+                let needle = if path.is_empty() { "files:" } else { path };
+                self.fault(needle, message);
+            }
         }
         for check in &step.check {
             self.check(check);
@@ -341,6 +354,7 @@ steps:
             ("    do: ", "    does: ", "03-x.yaml:12:5: steps[0]: unknown field `does`"),
             ("kind: blob.fetch", "kind: blob.fitch", "03-x.yaml:14:"),
             ("digest: 's", "colour: 's", "03-x.yaml:14:44: no event of that kind has a field \"colour\""),
+            ("    do: ", "    files: {../x: y}\n    do: ", "03-x.yaml:12:13: \"../x\" is no file below"),
             ("wrong: [docker images]", "wrong: []", "03-x.yaml:15:5: list at least one command"),
             ("{en: A, zh: 甲}\nabout", "{en: A}\nabout", "03-x.yaml:5:8: title: missing field `zh`"),
             ("needs: [root]", "needs: [moon]", "03-x.yaml:7:9: needs[0]: unknown variant `moon`"),
@@ -350,6 +364,13 @@ steps:
             let found = faults(&GOOD.replacen(old, new, 1));
             assert!(found.first().is_some_and(|fault| fault.starts_with(wanted)), "{new}: {found:?}");
         }
+    }
+
+    #[test]
+    fn sections_are_in_the_order_of_their_numbers() {
+        let mut sections = [Some("6.10"), Some("6.9"), None, Some("6")];
+        sections.sort_by_key(|text| section(*text));
+        assert_eq!(sections, [None, Some("6"), Some("6.9"), Some("6.10")]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use glassdock_trace::Event;
 use serde::{Deserialize, Serialize};
 
 use crate::checks::Verdict;
+use crate::files::Files;
 use crate::keys::{Key, Keys};
 use crate::observe;
 use crate::play::{Audience, End};
@@ -83,6 +84,9 @@ pub struct Played {
     /// The question.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predict: Option<Question>,
+    /// The files that it found.
+    #[serde(default, skip_serializing_if = "Files::is_empty")]
+    pub files: Files,
     /// The command.
     pub command: String,
     /// What it said.
@@ -249,6 +253,7 @@ impl Audience for Recorder {
             step: step.id.clone(),
             say: step.say.clone(),
             predict: step.predict.as_ref().map(question),
+            files: step.files.clone(),
             command: step.command.trim().to_owned(),
             said: std::mem::take(&mut self.said),
             status: done.ran.status,
@@ -316,6 +321,7 @@ async fn one(
         place,
         say: &step.say,
         ask: step.predict.as_ref().map(|question| (&question.ask, question.answer)),
+        files: &step.files,
         command: &step.command,
         learned: step.learned.as_ref(),
         notes: step.notes.as_ref(),
@@ -372,6 +378,7 @@ mod tests {
             step: "first".into(),
             say: text("Pull it."),
             predict: Some(Question { ask: text("How many?"), answer: 1 }),
+            files: Files::from([("Dockerfile".to_owned(), "FROM busybox\n".to_owned())]),
             command: "docker pull hello-world".into(),
             said: vec![Said { ms: 5, on: Stream::Stdout, text: "Using default tag\n".into() }],
             status: 0,
@@ -421,9 +428,13 @@ mod tests {
         };
         let (end, screen) = play(b"1").await;
         assert_eq!(end, End::Over);
-        for words in
-            ["$ docker pull hello-world", "  Using default tag\n", "The trace has 1. You knew.", "Learned."]
-        {
+        for words in [
+            "  Dockerfile\n  │ FROM busybox\n",
+            "$ docker pull hello-world",
+            "  Using default tag\n",
+            "The trace has 1. You knew.",
+            "Learned.",
+        ] {
             assert!(screen.contains(words), "{words}: {screen}");
         }
         let (end, screen) = play(b"q").await;

@@ -198,12 +198,13 @@ pub async fn prepare(lesson: &Lesson, lab: &Lab) -> Result<(), String> {
     Ok(())
 }
 
-/// Does one step: its command, with what is expected and checked.
+/// Does one step: its files, its command, with what is expected and checked.
 ///
 /// # Errors
 ///
-/// If there is no shell.
+/// If a file can't be written, or there is no shell.
 pub async fn one(step: &Step, lab: &Lab, hear: Hear<'_>) -> std::io::Result<StepOutcome> {
+    lab.write(&step.files)?;
     let (ran, operations) = observed(&step.command, step.timeout, lab, hear).await?;
     let tree = observe::tree(&operations);
     let mut unexpected = Vec::new();

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use glassdock_trace::query::Query;
 
+use crate::files::Files;
 use crate::need::Need;
 
 /// The version of the format that this program reads.
@@ -92,6 +93,10 @@ pub struct Step {
     /// A question to answer before the command is run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predict: Option<Predict>,
+    /// Files that are put where the command runs, before it: a path, and the text. Students see
+    /// them; one that begins with `#!` may be executed.
+    #[serde(default, skip_serializing_if = "Files::is_empty")]
+    pub files: Files,
     /// The command as a person would type it; it is run by `sh -c`.
     #[serde(rename = "do")]
     pub command: String,

@@ -9,6 +9,7 @@ use glassdock_trace::Tree;
 use glassdock_trace::render::{self, Detail, Language, Style, escape};
 
 use crate::checks::Verdict;
+use crate::files::Files;
 use crate::keys::Key;
 use crate::report::Manner;
 use crate::scenario::{Step, Text};
@@ -29,6 +30,8 @@ pub struct Scene<'a> {
     pub say: &'a Text,
     /// The question, and its answer.
     pub ask: Option<(&'a Text, usize)>,
+    /// The files that it finds.
+    pub files: &'a Files,
     /// The command.
     pub command: &'a str,
     /// What is said after it.
@@ -45,6 +48,7 @@ impl<'a> Scene<'a> {
             place,
             say: &step.say,
             ask: step.predict.as_ref().map(|predict| (&predict.ask, predict.answer)),
+            files: &step.files,
             command: step.command.trim(),
             learned: step.learned.as_ref(),
             notes: step.notes.as_ref(),
@@ -160,6 +164,7 @@ impl<'a> Stage<'a> {
         let (place, all) = scene.place;
         self.write(&format!("\n{}\n", self.paint(DIM, &format!("{place}/{all}"))));
         self.prose(self.text(scene.say));
+        self.files(scene.files);
         if self.look.notes
             && let Some(notes) = scene.notes
         {
@@ -171,6 +176,17 @@ impl<'a> Stage<'a> {
             self.write("\n");
             self.write(&self.paint(CYAN, "? "));
             self.prose(self.text(question));
+        }
+    }
+
+    /// The files that a step finds, as they are.
+    fn files(&mut self, files: &Files) {
+        for (path, text) in files {
+            let mut shown = format!("\n  {}\n", self.paint(BOLD, &escape(path)));
+            for line in text.lines() {
+                shown.push_str(&format!("  {} {}\n", self.paint(DIM, "│"), escape(line)));
+            }
+            self.write(&shown);
         }
     }
 

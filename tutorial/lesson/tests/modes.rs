@@ -36,7 +36,8 @@ steps:
       - reveal: true
   - id: list
     say: {en: List it., zh: 列出它。}
-    do: docker images
+    files: {notes/list.txt: take note}
+    do: test -s notes/list.txt && docker images
     check:
       - command: {exit: 0, says: [hello-world]}
     wrong: ['true']
@@ -115,6 +116,7 @@ fn a_key_runs_a_command() {
         "  docker.io/library/hello-world:latest",
         "layer.unpack",
         "The trace has 1; you said 2.",
+        "\n  notes/list.txt\n  │ take note\n",
         "Now you know.",
     ] {
         assert!(screen.contains(words), "{words}: {screen}");
@@ -167,9 +169,13 @@ fn what_was_recorded_replays_without_an_engine_and_without_privileges() {
     let file = place.path("short.jsonl").to_string_lossy().into_owned();
     let (status, screen) = replay(&[&file, "--speed", "0"], "1 ");
     assert_eq!(status, 0, "{screen}");
-    for words in
-        ["$ docker pull -q hello-world", "layer.unpack", "The trace has 1. You knew.", "Now you know."]
-    {
+    for words in [
+        "$ docker pull -q hello-world",
+        "layer.unpack",
+        "The trace has 1. You knew.",
+        "│ take note",
+        "Now you know.",
+    ] {
         assert!(screen.contains(words), "{words}: {screen}");
     }
     let (status, screen) = replay(&[&file, "--speed", "0", "--auto", "--demo"], "");
@@ -186,7 +192,7 @@ fn a_lesson_is_learnt_in_a_shell() {
         return;
     }
     let place = Place::new();
-    let lines = "guess 1\ndocker images\nhint\nIMAGE=hello-world\ndocker pull -q $IMAGE\ndocker images\n";
+    let lines = "guess 1\ndocker images\nhint\nIMAGE=hello-world\ndocker pull -q $IMAGE\ntest -s notes/list.txt && docker images\n";
     let (status, screen) = place.run(&["learn", "01-short"], lines);
     assert_eq!(status, 0, "{screen}");
     let after = |words: &str, before: &str| {
@@ -198,6 +204,7 @@ fn a_lesson_is_learnt_in_a_shell() {
     after("$ docker pull -q hello-world", "Hint: It is pull.");
     after("ok   engine:", "docker.io/library/hello-world:latest");
     after("The trace has 1. You knew.", "ok   engine:");
+    after("Now you know.", "│ take note");
     after("the lesson is solved", "Now you know.");
 
     let (status, screen) = place.run(&["learn", "01-short"], "docker images\n");

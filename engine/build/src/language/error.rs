@@ -101,6 +101,8 @@ pub enum Problem {
     Port(String),
     #[error("invalid value {value:?} of --{flag}: {expected}")]
     FlagValue { flag: &'static str, value: String, expected: String },
+    #[error("RUN --mount: {0}")]
+    Mount(String),
     #[error("VOLUME specified can not be an empty string")]
     EmptyVolume,
     #[error("{0}")]

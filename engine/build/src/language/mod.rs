@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Reading order: places ([`text`]), what the top of a file says ([`directive`]),
-//! lines ([`lines`], [`heredoc`]), the ways to split (`words`, `flags`, `health`), what
+//! lines ([`lines`], [`heredoc`]), the ways to split (`words`, `flags`, `health`, [`mount`]), what
 //! it all means ([`instruction`], `parse`), and what a build does
 //! with the words later ([`expand`], [`pattern`]). Mistakes are in [`error`], with
 //! their places and (`nearest`) what was probably meant.
@@ -30,6 +30,8 @@ mod words;
 pub(crate) mod flags;
 
 mod health;
+
+pub mod mount;
 
 pub mod instruction;
 

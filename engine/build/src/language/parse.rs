@@ -3,6 +3,7 @@
 use super::error::{Error, Problem};
 use super::instruction::{Arg, Command, Copy, From, Healthcheck, Instruction, KEYWORDS, Kind, Pairs, Run};
 use super::lines::Line;
+use super::mount::Mount;
 use super::nearest::nearest;
 use super::text::{Text, Word};
 use super::{flags, health, heredoc, words};
@@ -50,7 +51,17 @@ fn kind(name: &'static str, made: &Instruction, rest: &Text, escape: char) -> Re
         "USER" => Kind::User(one(name, rest)?),
         "WORKDIR" => Kind::Workdir(one(name, rest)?),
         "STOPSIGNAL" => Kind::Stopsignal(one(name, rest)?),
-        "RUN" => Kind::Run(Run { command: command(rest)?.ok_or_else(at_least_one)? }),
+        "RUN" => {
+            for mount in flags::values(&made.flags, "mount") {
+                // Variables are known only when it is built; then it is read again.
+                if !mount.text.contains('$')
+                    && let Err(problem) = Mount::parse(&mount.text)
+                {
+                    return Err(Error::new(mount.at, Problem::Mount(problem)));
+                }
+            }
+            Kind::Run(Run { command: command(rest)?.ok_or_else(at_least_one)? })
+        }
         "CMD" => Kind::Cmd(command(rest)?.unwrap_or(Command::Shell(String::new()))),
         "ENTRYPOINT" => Kind::Entrypoint(command(rest)?.unwrap_or(Command::Shell(String::new()))),
         "EXPOSE" => Kind::Expose(some(words::plain(rest), at_least_one)?),

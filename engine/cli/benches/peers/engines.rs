@@ -103,7 +103,8 @@ impl Engine for Docker {
 
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("docker");
-        command.args(["--host", &self.socket]).args(words);
+        // The builder that dockerd itself has.
+        command.env("DOCKER_BUILDKIT", "0").args(["--host", &self.socket]).args(words);
         command
     }
 

@@ -4,11 +4,12 @@
 //! cargo build --release && cargo bench -p glassdock-cli --bench peers [-- WHAT…]
 //! ```
 //!
-//! WHAT is any of `run`, `pull`, `layers`, `idle`, `trace`; all of them without
+//! WHAT is any of `run`, `pull`, `layers`, `build`, `idle`, `trace`; all of them without
 //! one. Needs root, and from Debian `docker.io`, `skopeo` and `busybox-static`.
 //! Prints a Markdown table for the README. Nothing here asserts a time: machines
 //! are noisy, so the two engines take turns and the medians' ratio is what counts.
 
+mod builds;
 mod engines;
 mod images;
 mod measure;
@@ -48,6 +49,9 @@ fn main() -> Result<()> {
     if wants("layers") {
         images::push_many(&registry, folder.path())?;
         rows.extend(pull("pull of 60 small layers", "bench/many", 5, &registry, &docker, &glassdock)?);
+    }
+    if wants("build") {
+        rows.extend(builds::all(&registry, &docker, &glassdock, folder.path())?);
     }
     if wants("idle") {
         rows.push(idle(&registry, &docker, &glassdock)?);

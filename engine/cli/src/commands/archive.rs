@@ -61,7 +61,7 @@ fn check_output<'a>(path: &'a str, command: &str) -> Result<Option<&'a Path>, Fa
 }
 
 /// Writes an answer to a file, which appears whole or not at all, or to standard output.
-async fn receive(response: Response<Incoming>, output: Option<&Path>) -> Result<(), Failure> {
+pub(crate) async fn receive(response: Response<Incoming>, output: Option<&Path>) -> Result<(), Failure> {
     let mut body = response.into_body();
     let Some(path) = output else {
         while let Some(bytes) = next_data(&mut body).await? {

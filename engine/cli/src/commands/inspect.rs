@@ -44,7 +44,8 @@ pub(crate) async fn inspect(cx: &mut Context, args: &Args) -> Result<(), Failure
                 Some(template) => {
                     let value: Value =
                         serde_json::from_str(&text).map_err(|error| Failure::say(error.to_string()))?;
-                    match template.execute(&value, Mode::Map) {
+                    let shown = template.execute(&value, Mode::Map);
+                    match shown.or_else(|_| template.execute(&with_defaults(value), Mode::Map)) {
                         Ok(shown) => cx.out.line(shown),
                         Err(error) => {
                             cx.out.line("");
@@ -73,6 +74,35 @@ pub(crate) async fn inspect(cx: &mut Context, args: &Args) -> Result<(), Failure
         None => cx.out.line(indent(&format!("[{}]", texts.join(",")), "", "    ")),
     }
     super::gather(failures)
+}
+
+/// What an image's config is where nothing was set.
+const DEFAULTS: [(&str, Value); 13] = [
+    ("ArgsEscaped", Value::Bool(false)),
+    ("Cmd", Value::Null),
+    ("Entrypoint", Value::Null),
+    ("Env", Value::Null),
+    ("ExposedPorts", Value::Null),
+    ("Healthcheck", Value::Null),
+    ("Labels", Value::Null),
+    ("OnBuild", Value::Null),
+    ("Shell", Value::Null),
+    ("StopSignal", Value::String(String::new())),
+    ("User", Value::String(String::new())),
+    ("Volumes", Value::Null),
+    ("WorkingDir", Value::String(String::new())),
+];
+
+/// An image with all fields of its config: the daemon leaves out what is not set, and a template
+/// may ask for it all the same, as in Docker.
+fn with_defaults(mut value: Value) -> Value {
+    let is_image = value.get("RootFS").is_some();
+    if let Some(Value::Object(config)) = value.get_mut("Config").filter(|_| is_image) {
+        for (name, default) in &DEFAULTS {
+            config.entry(*name).or_insert_with(|| default.clone());
+        }
+    }
+    value
 }
 
 /// The thing's JSON as the daemon wrote it.
@@ -115,4 +145,24 @@ async fn one(cx: &mut Context, kind: &str, name: &str, args: &Args) -> Result<St
     };
     let bytes = cx.client.get(&path).await?;
     Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_template_may_ask_an_image_for_what_is_not_set() {
+        let show = |format: &str, value: &Value| {
+            let template = Template::parse("", format).expect("a template");
+            template.execute(&with_defaults(value.clone()), Mode::Map).map_err(|error| error.to_string())
+        };
+        let image = json!({"RootFS": {}, "Config": {"Cmd": ["sh"]}});
+        let format = "{{json .Config.Entrypoint}}|{{json .Config.Cmd}}|{{.Config.User}}|{{range .Config.OnBuild}}x{{end}}";
+        assert_eq!(show(format, &image).expect("shown"), r#"null|["sh"]||"#);
+        assert!(show("{{.Config.Nope}}", &image).is_err());
+        assert!(show("{{.Config.User}}", &json!({"Config": {}})).is_err(), "only images are completed");
+    }
 }

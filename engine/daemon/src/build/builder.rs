@@ -1,7 +1,9 @@
-//! A build, stage by stage and step by step.
+//! A build: its stages side by side, each of them step by step.
+//!
+//! What the client hears is as if they were built one after the other ([`super::words`]).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use glassdock_build::language::expand::{Rules, expand};
@@ -9,14 +11,18 @@ use glassdock_build::language::{self, Instruction, Kind as Word_, Word};
 use glassdock_build::plan::{Base, PREDEFINED, Plan, Wish as PlanWish, platform_arguments};
 use glassdock_build::{File, change};
 use glassdock_image::config::Config;
-use glassdock_image::images::Lease;
+use glassdock_image::images::{Image, Lease};
 use glassdock_image::{Platform, Reference};
 use glassdock_registry::client::Credentials;
 use glassdock_trace::{Body, Trace};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 
 use super::context::Context;
+use super::mounts;
 use super::request::Wish;
+use super::session::Taken;
 use super::stage::Stage;
 use super::words::{Words, short};
 use crate::engine::Engine;
@@ -41,6 +47,8 @@ pub struct Builder {
     pub told: UnboundedSender<Bytes>,
     /// The files.
     pub context: Context,
+    /// What the client lends beside them.
+    pub lent: Taken,
 }
 
 /// What all steps of a build share.
@@ -56,13 +64,15 @@ pub(super) struct Shared {
     pub(super) plan: Plan,
     pub(super) platform: BTreeMap<String, String>,
     pub(super) auth: BTreeMap<String, Credentials>,
-    told: UnboundedSender<Bytes>,
-}
-
-/// Where a build stands: how many steps it has, and which is next.
-struct Count {
-    next: usize,
-    all: usize,
+    pub(super) lent: Taken,
+    /// The images of `--cache-from` that are here.
+    pub(super) cache_from: Vec<Arc<Image>>,
+    /// One pull of an image at a time, by its name: the others find it.
+    pulls: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// The build's arguments that some ARG declared.
+    consumed: Mutex<BTreeSet<String>>,
+    /// How many steps may be done at once.
+    steps: Semaphore,
 }
 
 impl Builder {
@@ -89,12 +99,23 @@ impl Builder {
         let wish =
             PlanWish { arguments: given.collect(), target: &self.wish.target, platform: platform.clone() };
         let plan = Plan::of(&file, &wish).map_err(|error| Error::invalid(error.to_string()))?;
+        let lease = Arc::new(self.engine.images.lease());
+        // As in Docker, one that isn't here has nothing.
+        let cache_from = self.wish.cache_from.iter().filter_map(|name| self.engine.images.resolve(name).ok());
+        let cache_from: Vec<_> = cache_from.collect();
+        for image in &cache_from {
+            hold(&lease, image);
+        }
         let shared = Shared {
-            lease: Arc::new(self.engine.images.lease()),
+            lease,
+            cache_from,
+            pulls: Mutex::default(),
             engine: self.engine,
             part: self.part,
-            words: Words::new(self.told.clone(), self.wish.quiet),
-            told: self.told,
+            words: Words::new(self.told, self.wish.quiet),
+            lent: self.lent,
+            consumed: Mutex::default(),
+            steps: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from).max(2)),
             wish: self.wish,
             context: Arc::new(self.context),
             auth: self.auth,
@@ -102,61 +123,128 @@ impl Builder {
             plan,
             platform,
         };
-        shared.build(&self.trace).await
+        Arc::new(shared).build(&self.trace).await
     }
 }
 
 impl Shared {
-    async fn build(&self, trace: &Trace) -> Result<(), Error> {
+    /// Builds the stages side by side, each as soon as those that it needs are there.
+    async fn build(self: Arc<Self>, trace: &Trace) -> Result<(), Error> {
+        let first = self.file.instructions.iter().take_while(|one| matches!(one.kind, Word_::Arg(_))).count();
+        let labels = usize::from(!self.wish.labels.is_empty());
+        let mut number = 1;
+        for instruction in &self.file.instructions[..first] {
+            self.words.text(&self.announced(number, &instruction.source));
+            number += 1;
+            if let Word_::Arg(args) = &instruction.kind {
+                self.consume(args.iter().map(|arg| arg.name.text.as_str()));
+            }
+        }
+        let mut done: BTreeMap<usize, watch::Receiver<Option<Stage>>> = BTreeMap::new();
+        // When this future is dropped, because the client left or a stage failed, all of them end.
+        let mut tasks: JoinSet<Result<bool, Error>> = JoinSet::new();
+        for (turn, index) in self.plan.order.iter().copied().enumerate() {
+            let (give, built) = watch::channel(None);
+            let needs = self.plan.stages[index]
+                .needs
+                .iter()
+                .filter_map(|need| Some((*need, done.get(need)?.clone())));
+            let task = Task {
+                shared: Arc::clone(&self),
+                trace: trace.clone(),
+                words: self.words.at(turn),
+                index,
+                number,
+                needs: needs.collect(),
+            };
+            let (begin, end) = self.plan.stages[index].instructions;
+            number += 1 + end - begin;
+            done.insert(index, built);
+            tasks.spawn(Box::pin(async move {
+                let stage = task.build().await?;
+                let well = stage.is_some();
+                // Whoever needs it may be gone.
+                let _ = give.send(stage);
+                Ok(well)
+            }));
+        }
+        while let Some(ended) = tasks.join_next().await {
+            if !ended?? {
+                self.part.set_status(1);
+                return Ok(());
+            }
+        }
+        let last = done.get(&self.plan.target).and_then(|built| built.borrow().clone());
+        let mut last = last.ok_or_else(|| Error::internal("the target is not built"))?;
+        if labels > 0 {
+            last.words = self.words.at(self.plan.order.len());
+            let pairs: Vec<String> =
+                self.wish.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            last.words.text(&self.announced(number, &format!("LABEL {}", pairs.join(" "))));
+            last.label(&self, trace).await?;
+            last.words.text(&format!(" ---> {}\n", short(&last.id()?)));
+        }
+        self.finish(trace, &last).await
+    }
+
+    fn consume<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let mut consumed = self.consumed.lock().unwrap_or_else(PoisonError::into_inner);
+        consumed.extend(names.map(str::to_owned));
+    }
+
+    fn announced(&self, number: usize, source: &str) -> String {
         let first = self.file.instructions.iter().take_while(|one| matches!(one.kind, Word_::Arg(_))).count();
         let stages = self.plan.order.iter().map(|index| {
             let (begin, end) = self.plan.stages[*index].instructions;
             1 + end - begin
         });
-        let labels = usize::from(!self.wish.labels.is_empty());
-        let mut count = Count { next: 1, all: first + stages.sum::<usize>() + labels };
-        let mut consumed: BTreeSet<String> = BTreeSet::new();
-        for instruction in &self.file.instructions[..first] {
-            self.announce(&mut count, &instruction.source);
-            if let Word_::Arg(args) = &instruction.kind {
-                consumed.extend(args.iter().map(|arg| arg.name.text.clone()));
-            }
+        let all = first + stages.sum::<usize>() + usize::from(!self.wish.labels.is_empty());
+        format!("Step {number}/{all} : {source}\n")
+    }
+}
+
+/// A stage that is to be built.
+struct Task {
+    shared: Arc<Shared>,
+    trace: Trace,
+    words: Words,
+    index: usize,
+    /// The number of its first step.
+    number: usize,
+    /// The stages that it needs, when they are there.
+    needs: Vec<(usize, watch::Receiver<Option<Stage>>)>,
+}
+
+impl Task {
+    /// Builds the stage; `None` if a command failed, which the client was told.
+    async fn build(mut self) -> Result<Option<Stage>, Error> {
+        let mut done = BTreeMap::new();
+        for (index, built) in &mut self.needs {
+            // If it failed, so does the whole build, and this task with it.
+            let stage = built.wait_for(Option::is_some).await.map(|stage| stage.clone());
+            let Ok(Some(stage)) = stage else { return std::future::pending().await };
+            done.insert(*index, stage);
         }
-        let mut done: BTreeMap<usize, Stage> = BTreeMap::new();
-        for index in self.plan.order.clone() {
-            let Some(stage) = self.stage(trace, index, &mut done, &mut count, &mut consumed).await? else {
-                self.part.set_status(1);
-                return Ok(());
-            };
-            done.insert(index, stage);
+        let built = self.stage(&done).await;
+        match &built {
+            Ok(Some(_)) => self.words.over(),
+            _ => self.words.interrupt(),
         }
-        let mut last =
-            done.remove(&self.plan.target).ok_or_else(|| Error::internal("the target is not built"))?;
-        if labels > 0 {
-            let pairs: Vec<String> =
-                self.wish.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            self.announce(&mut count, &format!("LABEL {}", pairs.join(" ")));
-            last.label(self, trace).await?;
-            self.words.text(&format!(" ---> {}\n", short(&last.id()?)));
-        }
-        self.finish(trace, &last, &consumed).await
+        built
     }
 
-    /// Builds one stage; `None` if a command failed, which the client was told.
-    async fn stage(
-        &self,
-        trace: &Trace,
-        index: usize,
-        done: &mut BTreeMap<usize, Stage>,
-        count: &mut Count,
-        consumed: &mut BTreeSet<String>,
-    ) -> Result<Option<Stage>, Error> {
-        let planned = &self.plan.stages[index];
-        let from = &self.file.instructions[planned.from];
-        self.announce(count, &from.source);
-        let span = trace.begin_async(self.told_of(from, planned.name.as_deref())).await?;
+    async fn stage(&self, done: &BTreeMap<usize, Stage>) -> Result<Option<Stage>, Error> {
+        let (shared, trace, index) = (&self.shared, &self.trace, self.index);
+        let planned = &shared.plan.stages[index];
+        let from = &shared.file.instructions[planned.from];
+        let mut number = self.number;
+        self.words.text(&shared.announced(number, &from.source));
+        let mut span = trace.begin_async(shared.told_of(from, planned.name.as_deref())).await?;
         let inside = span.trace().clone();
-        let begun = self.begin(&inside, index, done).await;
+        let begun = shared.begin(&inside, index, done, &self.words).await;
+        if let (Body::BuildInstruction { image, .. }, Ok(stage)) = (span.body_mut(), &begun) {
+            *image = stage.untouched().map(ToString::to_string);
+        }
         let mut stage = match begun {
             Ok(stage) => span.finish(Ok::<_, Error>(stage))?,
             Err(error) => return span.finish(Err(error)),
@@ -173,7 +261,7 @@ impl Shared {
                 Error::invalid(format!("the ONBUILD trigger {trigger:?} of the base image: {message}"))
             })?;
             for instruction in read {
-                if !self.step(trace, &mut stage, &instruction, index, done, consumed).await? {
+                if !self.step(&mut stage, &instruction, done).await? {
                     return Ok(None);
                 }
             }
@@ -181,9 +269,10 @@ impl Shared {
         let id = if stage.is_empty() { String::new() } else { stage.id()? };
         self.words.text(&format!(" ---> {}\n", short(&id)));
         let (begin, end) = planned.instructions;
-        for instruction in &self.file.instructions[begin..end] {
-            self.announce(count, &instruction.source);
-            if !self.step(trace, &mut stage, instruction, index, done, consumed).await? {
+        for instruction in &shared.file.instructions[begin..end] {
+            number += 1;
+            self.words.text(&shared.announced(number, &instruction.source));
+            if !self.step(&mut stage, instruction, done).await? {
                 return Ok(None);
             }
             self.words.text(&format!(" ---> {}\n", short(&stage.id()?)));
@@ -194,39 +283,48 @@ impl Shared {
     /// Carries out one instruction; false if its command failed.
     async fn step(
         &self,
-        trace: &Trace,
         stage: &mut Stage,
         instruction: &Instruction,
-        index: usize,
-        done: &mut BTreeMap<usize, Stage>,
-        consumed: &mut BTreeSet<String>,
+        done: &BTreeMap<usize, Stage>,
     ) -> Result<bool, Error> {
+        let (shared, trace, index) = (&self.shared, &self.trace, self.index);
+        // As many steps at once as the machine can do; a stage that waits for another holds up none.
+        let _turn = shared.steps.acquire().await;
         if let Word_::Arg(args) = &instruction.kind {
-            consumed.extend(args.iter().map(|arg| arg.name.text.clone()));
+            shared.consume(args.iter().map(|arg| arg.name.text.as_str()));
+        }
+        let mut names = Vec::new();
+        for name in instruction.flag_values("from") {
+            names.push(stage.text(&name, shared.file.directives.escape)?);
+        }
+        if matches!(instruction.kind, Word_::Run(_)) {
+            let mounts = mounts::read(stage, shared, instruction)?;
+            names.extend(mounts.iter().filter_map(|(_, mount)| mount.from().map(str::to_owned)));
         }
         let mut others = BTreeMap::new();
-        for name in instruction.flag_values("from") {
-            let name = stage.text(&name, self.file.directives.escape)?;
-            let other = match self.plan.find(&name, index) {
+        for name in names {
+            let other = match shared.plan.find(&name, index) {
                 Some(other) => done.get(&other).cloned(),
                 None => None,
             };
             let other = match other {
                 Some(other) => other,
-                None => self.image(trace, &name, None).await?,
+                None => shared.image(trace, &name, None, &self.words).await?,
             };
             others.insert(name, other);
         }
-        let body = self.told_of(instruction, self.plan.stages[index].name.as_deref());
+        let body = shared.told_of(instruction, shared.plan.stages[index].name.as_deref());
         let mut span = trace.begin_async(body).await?;
         let inside = span.trace().clone();
-        let result = Box::pin(stage.step(self, &inside, instruction, &others)).await;
+        let result = Box::pin(stage.step(shared, &inside, instruction, &others)).await;
         if let (Body::BuildInstruction { image, .. }, Ok(true)) = (span.body_mut(), &result) {
             *image = Some(stage.id()?);
         }
         span.finish(result)
     }
+}
 
+impl Shared {
     fn told_of(&self, instruction: &Instruction, stage: Option<&str>) -> Body {
         Body::BuildInstruction {
             instruction: instruction.source.chars().take(200).collect(),
@@ -236,49 +334,50 @@ impl Shared {
         }
     }
 
-    fn announce(&self, count: &mut Count, source: &str) {
-        self.words.text(&format!("Step {}/{} : {source}\n", count.next, count.all));
-        count.next += 1;
-    }
-
     /// What a stage begins with.
     async fn begin(
         &self,
         trace: &Trace,
         index: usize,
         done: &BTreeMap<usize, Stage>,
+        words: &Words,
     ) -> Result<Stage, Error> {
         let planned = &self.plan.stages[index];
         match &planned.base {
-            Base::Scratch => Ok(Stage::scratch(&self.wish.platform)),
+            Base::Scratch => Ok(Stage::scratch(&self.wish.platform, words.clone())),
             Base::Stage(base) => {
                 let stage = done.get(base).ok_or_else(|| Error::internal("a stage's base is not built"))?;
-                Ok(stage.as_base())
+                Ok(stage.as_base(words.clone()))
             }
-            Base::Image(name) => self.image(trace, name, planned.platform.as_deref()).await,
+            Base::Image(name) => self.image(trace, name, planned.platform.as_deref(), words).await,
         }
     }
 
     /// An image, pulled if it isn't here.
-    async fn image(&self, trace: &Trace, name: &str, platform: Option<&str>) -> Result<Stage, Error> {
+    async fn image(
+        &self,
+        trace: &Trace,
+        name: &str,
+        platform: Option<&str>,
+        words: &Words,
+    ) -> Result<Stage, Error> {
         let platform = match platform {
             None => self.wish.platform.clone(),
             Some(text) => Platform::parse(text)
                 .ok_or_else(|| Error::invalid(format!("{text:?} is an invalid platform")))?,
         };
+        let pulls = || self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
+        let lock = Arc::clone(pulls().entry(name.to_owned()).or_default());
+        let _alone = lock.lock().await;
         let here = self.engine.images.resolve(name).ok().filter(|image| {
             image.config.os == platform.os && image.config.architecture == platform.architecture
         });
         let image = match here.filter(|_| !self.wish.pull) {
             Some(image) => image,
-            None => self.pull(trace, name, &platform).await?,
+            None => self.pull(trace, name, &platform, words).await?,
         };
-        for layer in &image.layers {
-            self.lease.hold(&layer.chain.0);
-            self.lease.hold(&layer.blob.digest);
-        }
-        self.lease.hold(&image.id);
-        Ok(Stage::of(&image))
+        hold(&self.lease, &image);
+        Ok(Stage::of(&image, words.clone()))
     }
 
     async fn pull(
@@ -286,7 +385,8 @@ impl Shared {
         trace: &Trace,
         name: &str,
         platform: &Platform,
-    ) -> Result<Arc<glassdock_image::images::Image>, Error> {
+        words: &Words,
+    ) -> Result<Arc<Image>, Error> {
         let reference = Reference::parse(name)
             .map_err(|_| {
                 Error::invalid(format!("failed to parse image name \"{name}\": invalid reference format"))
@@ -298,26 +398,30 @@ impl Shared {
             here.iter().flat_map(|image| &image.layers).map(|layer| layer.blob.digest.clone()).collect();
         let tag = reference.tag().unwrap_or_default().to_owned();
         let first = progress::status(Some(&tag), &format!("Pulling from {}", reference.path()));
-        let quiet = self.wish.quiet;
-        let (sender, _nobody) = tokio::sync::mpsc::unbounded_channel();
-        let sender = if quiet { sender } else { self.told.clone() };
+        let (sender, passing) = words.passing();
         let lines = Arc::new(progress::Lines::new(sender, progress::Layers::Pull(here), first));
         let shown: Arc<dyn glassdock_registry::client::Progress> = Arc::clone(&lines) as _;
         let (registry, images) = (&self.engine.registry, &self.engine.images);
-        let pulled = registry.pull(trace, &reference, platform, credentials.as_ref(), images, shown).await?;
-        lines.begin();
-        lines.send(progress::status(None, &format!("Digest: {}", pulled.digest)));
-        let outcome =
-            if pulled.up_to_date { "Image is up to date for" } else { "Downloaded newer image for" };
-        lines.send(progress::status(None, &format!("Status: {outcome} {}", reference.familiar())));
-        Ok(pulled.image)
+        let work = async {
+            let pulled =
+                registry.pull(trace, &reference, platform, credentials.as_ref(), images, shown).await?;
+            lines.begin();
+            lines.send(progress::status(None, &format!("Digest: {}", pulled.digest)));
+            let outcome =
+                if pulled.up_to_date { "Image is up to date for" } else { "Downloaded newer image for" };
+            lines.send(progress::status(None, &format!("Status: {outcome} {}", reference.familiar())));
+            Ok::<_, Error>(pulled.image)
+        };
+        Box::pin(passing.during(work)).await
     }
 
     /// The image is made and named, and its id told.
-    async fn finish(&self, trace: &Trace, last: &Stage, consumed: &BTreeSet<String>) -> Result<(), Error> {
+    async fn finish(&self, trace: &Trace, last: &Stage) -> Result<(), Error> {
+        let words = self.words.at(self.plan.order.len());
         if last.is_empty() {
             return Err(Error::internal("No image was generated. Is your Dockerfile empty?"));
         }
+        let consumed = self.consumed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let unused: Vec<&str> = self
             .wish
             .arguments
@@ -328,7 +432,7 @@ impl Shared {
             })
             .collect();
         if !unused.is_empty() {
-            self.words.text(&format!(
+            words.text(&format!(
                 "[Warning] One or more build-args [{}] were not consumed\n",
                 unused.join(" ")
             ));
@@ -336,10 +440,18 @@ impl Shared {
         let bytes = serde_json::to_vec(&last.config).map_err(|error| Error::of(Kind::Internal, &error))?;
         let (trace, layers) = (trace.clone(), last.layers.clone());
         let (tags, lease) = (self.wish.tags.clone(), Arc::clone(&self.lease));
+        let untouched = last.untouched().cloned();
         let image = self
             .engine
             .blocking(move |engine| {
-                let image = engine.images.assemble(&trace, &lease, &bytes, layers, &tags)?;
+                let image = match untouched {
+                    // FROM alone: the image is there, and gets names.
+                    Some(id) => {
+                        tags.iter().try_for_each(|tag| engine.images.tag(&trace, &id, tag))?;
+                        engine.images.resolve(&id.to_string())?
+                    }
+                    None => engine.images.assemble(&trace, &lease, &bytes, layers, &tags)?,
+                };
                 for tag in &tags {
                     tell(engine, "tag", &image.id, &tag.familiar(), &image.config.config.labels);
                 }
@@ -347,17 +459,26 @@ impl Shared {
             })
             .await?;
         let id = image.id.to_string();
-        self.words.id(&id);
+        words.id(&id);
         if self.wish.quiet {
-            self.words.last(&format!("{id}\n"));
+            words.last(&format!("{id}\n"));
             return Ok(());
         }
-        self.words.text(&format!("Successfully built {}\n", short(&id)));
+        words.text(&format!("Successfully built {}\n", short(&id)));
         for tag in &self.wish.tags {
-            self.words.text(&format!("Successfully tagged {}\n", tag.familiar()));
+            words.text(&format!("Successfully tagged {}\n", tag.familiar()));
         }
         Ok(())
     }
+}
+
+/// Keeps an image's parts as long as the build goes on.
+fn hold(lease: &Lease, image: &Image) {
+    for layer in &image.layers {
+        lease.hold(&layer.chain.0);
+        lease.hold(&layer.blob.digest);
+    }
+    lease.hold(&image.id);
 }
 
 /// Expands a word of an instruction.

@@ -1,15 +1,21 @@
-//! The context: the folder that a client sent, below `ROOT/builds`, gone when the build is over.
+//! The context: the folder that a client sent or named, below `ROOT/builds`, gone when the build is over.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use glassdock_build::ignore::{self, Ignore};
 use glassdock_build::language::LARGEST_FILE;
+use glassdock_build::remote::Remote;
 use glassdock_image::layer::{self, Limits, Target};
 use glassdock_kernel::path::Root;
+use glassdock_trace::Trace;
 
+use super::remote::{self, How};
+use crate::engine::Engine;
 use crate::error::{Error, Kind};
 use crate::pipe;
 
@@ -22,6 +28,8 @@ const MOST_BYTES: u64 = 64 << 30;
 #[derive(Debug)]
 pub struct Context {
     folder: PathBuf,
+    /// The context itself.
+    files: PathBuf,
     /// The Dockerfile's bytes.
     pub dockerfile: Vec<u8>,
     /// What `.dockerignore` says.
@@ -30,33 +38,89 @@ pub struct Context {
 }
 
 impl Context {
+    /// An empty context.
+    ///
+    /// # Errors
+    ///
+    /// Those of mkdir(2).
+    pub fn new(root: &Path) -> Result<Self, Error> {
+        let mut digits = [0; 8];
+        getrandom::fill(&mut digits).map_err(|error| Error::internal(format!("no random bytes: {error}")))?;
+        let folder = root.join("builds").join(hex::encode(digits));
+        let files = folder.join("context");
+        DirBuilder::new().recursive(true).mode(0o700).create(&files)?;
+        Ok(Self { folder, files, dockerfile: Vec::new(), ignore: Ignore::default(), next: 0.into() })
+    }
+
     /// Takes in the tar that a client sends, and finds its Dockerfile.
     ///
     /// # Errors
     ///
     /// Invalid, if the archive is damaged, too large or hostile; if it has no such Dockerfile.
-    pub fn receive(root: &Path, mut body: pipe::Reader, dockerfile: &str) -> Result<Self, Error> {
-        let mut digits = [0; 8];
-        getrandom::fill(&mut digits).map_err(|error| Error::internal(format!("no random bytes: {error}")))?;
-        let folder = root.join("builds").join(hex::encode(digits));
-        DirBuilder::new().recursive(true).mode(0o700).create(folder.join("context"))?;
-        let mut context = Self { folder, dockerfile: Vec::new(), ignore: Ignore::default(), next: 0.into() };
-        context.unpack(&mut body)?;
-        context.dockerfile = context
-            .read(dockerfile, LARGEST_FILE as u64)?
-            .ok_or_else(|| Error::internal(format!("Cannot locate specified Dockerfile: {dockerfile}")))?;
-        let own = context.read(&format!("{dockerfile}.dockerignore"), ignore::LARGEST)?;
-        let ignored = match own {
-            Some(own) => Some(own),
-            None => context.read(".dockerignore", ignore::LARGEST)?,
-        };
-        if let Some(bytes) = ignored {
-            context.ignore = Ignore::read(&bytes).map_err(|error| Error::invalid(error.to_string()))?;
-        }
+    pub fn receive(root: &Path, body: pipe::Reader, dockerfile: &str) -> Result<Self, Error> {
+        let mut context = Self::new(root)?;
+        context.unpack(body)?;
+        context.look(dockerfile)?;
         Ok(context)
     }
 
-    fn unpack(&self, body: &mut pipe::Reader) -> Result<(), Error> {
+    /// Fetches a context that lies elsewhere: an archive, a Dockerfile alone, or a repository, which comes
+    /// without its `.git` unless `keep_git` says so.
+    ///
+    /// # Errors
+    ///
+    /// Invalid, if it can't be fetched, or as [`Context::receive`].
+    pub async fn fetch(
+        engine: &Arc<Engine>,
+        trace: &Trace,
+        remote: &Remote,
+        dockerfile: &str,
+        keep_git: bool,
+    ) -> Result<Self, Error> {
+        let mut context = engine.blocking(|engine| Self::new(&engine.config.root)).await?;
+        let how = How { keep_git, ..How::default() };
+        let fetched = remote::source(engine, trace, remote, &how, context.scratch()?).await?;
+        let mut dockerfile = dockerfile.to_owned();
+        let work = move |_: &Arc<Engine>| {
+            let root = Root::open(&fetched.folder)?;
+            let place = root
+                .resolve(Path::new(&fetched.path))
+                .map_err(|_| Error::invalid(format!("the repository has no {}", fetched.path)))?;
+            let path = fs::read_link(format!("/proc/self/fd/{}", place.as_fd().as_raw_fd()))?;
+            if fetched.is_repository {
+                if !place.is_dir()? {
+                    return Err(Error::invalid(format!("{} of the repository is no folder", fetched.path)));
+                }
+                context.files = path;
+            } else if super::copy::is_archive(&File::open(&path)?)? {
+                context.unpack(File::open(&path)?)?;
+            } else {
+                fs::rename(&path, context.files.join("Dockerfile"))?;
+                "Dockerfile".clone_into(&mut dockerfile);
+            }
+            context.look(&dockerfile)?;
+            Ok(context)
+        };
+        engine.blocking(work).await
+    }
+
+    /// Finds the Dockerfile, and what it ignores.
+    fn look(&mut self, dockerfile: &str) -> Result<(), Error> {
+        self.dockerfile = self
+            .read(dockerfile, LARGEST_FILE as u64)?
+            .ok_or_else(|| Error::internal(format!("Cannot locate specified Dockerfile: {dockerfile}")))?;
+        let own = self.read(&format!("{dockerfile}.dockerignore"), ignore::LARGEST)?;
+        let ignored = match own {
+            Some(own) => Some(own),
+            None => self.read(".dockerignore", ignore::LARGEST)?,
+        };
+        if let Some(bytes) = ignored {
+            self.ignore = Ignore::read(&bytes).map_err(|error| Error::invalid(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn unpack(&self, body: impl Read) -> Result<(), Error> {
         let root = self.root()?.resolve(Path::new("/"))?;
         let target = Target::new(b"/", true, None)?;
         let archive = layer::decompressed(body)?;
@@ -74,7 +138,7 @@ impl Context {
     ///
     /// Those of open(2).
     pub fn root(&self) -> Result<Root, Error> {
-        Ok(Root::open(&self.folder.join("context"))?)
+        Ok(Root::open(&self.files)?)
     }
 
     /// A new empty folder of the build.

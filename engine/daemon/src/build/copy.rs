@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use glassdock_build::change::clean;
 use glassdock_build::ignore::Ignore;
+use glassdock_build::mode::Mode;
 use glassdock_image::images::{Changed, Made};
 use glassdock_image::layer::{self, Limits, Target};
 use glassdock_image::{DiffId, Digest, images};
@@ -18,6 +19,7 @@ use glassdock_trace::Trace;
 
 use super::context::Context;
 use super::files::{self, Looks, Source};
+use super::remote::Fetched;
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
 
@@ -44,13 +46,17 @@ pub struct Copying {
     /// `--chown`
     pub owner: String,
     /// `--chmod`
-    pub mode: Option<u32>,
+    pub mode: Option<Mode>,
     /// `--exclude`
     pub exclude: Vec<String>,
     /// `--parents`
     pub parents: bool,
-    /// Whether archives are unpacked.
-    pub unpack: bool,
+    /// `--unpack`: whether archives are unpacked; ADD does it with those of the context if nothing is said.
+    pub unpack: Option<bool>,
+    /// `--link`: the layer knows nothing of those below it.
+    pub link: bool,
+    /// What was fetched, by its source.
+    pub fetched: BTreeMap<String, Fetched>,
     /// Whether the sources are of another stage or image, whose owners they keep.
     pub foreign: bool,
     /// `SOURCE_DATE_EPOCH`
@@ -98,12 +104,20 @@ pub fn gather(
     let failed = |message: String| Error::invalid(format!("{} failed: {message}", copying.name));
     let (mut sources, mut several) = (Vec::new(), copying.sources.len() + copying.documents.len() > 1);
     for pattern in &copying.sources {
-        if pattern.starts_with("http://") || pattern.starts_with("https://") || pattern.starts_with("git@") {
-            return Err(Error::unsupported(format!("ADD of {pattern}: this engine adds no URLs")));
+        if let Some(fetched) = copying.fetched.get(pattern) {
+            let root = Root::open(&fetched.folder)?;
+            let missing = |_| failed(format!("{pattern} has no {}", fetched.path));
+            let mut source = Source::find(&root, &fetched.path, &exclude).map_err(missing)?;
+            source.fetched = !fetched.is_repository;
+            sources.push(source);
+            continue;
         }
         if climbs_out(pattern) {
             return Err(failed(format!("forbidden path outside the build context: {pattern} ()")));
         }
+        // With --parents, what stands before `/./` is not kept.
+        let above =
+            copying.parents.then(|| pattern.rsplit_once("/./")).flatten().map(|(above, _)| clean(above));
         let plain = clean(pattern);
         let paths = files::expand(root, &plain)?;
         if paths.is_empty() {
@@ -129,7 +143,14 @@ pub fn gather(
                 let both = context.ignore.clone().and(&exclude);
                 Source::find(root, &path, &both)?
             };
-            sources.push(found);
+            let wild = pattern.contains(['*', '?', '[']);
+            if wild && !found.is_folder && (exclude.ignores(&path) || exclude.ignores(files::base(&path))) {
+                continue;
+            }
+            sources.push(match &above {
+                _ if !copying.parents => found,
+                above => found.with_parents(root, above.as_deref().unwrap_or("").trim_start_matches('/'))?,
+            });
         }
     }
     let mut sums = BTreeMap::new();
@@ -188,7 +209,9 @@ pub fn put(
 ) -> Result<Option<Made>, Error> {
     let newest = gathered.sources.iter().map(Source::newest).max().unwrap_or(0);
     let stamp = copying.latest.map_or(newest, |latest| newest.min(latest));
-    change(engine, trace, lease, context, below, stamp, |root| write(root, copying, gathered))
+    // With --link it is made as if nothing was there, and so fits on any layers.
+    let lower = if copying.link { &[] } else { below.lower.as_slice() };
+    change(engine, trace, lease, context, below, lower, stamp, |root| write(root, copying, gathered))
 }
 
 /// Makes the folder of WORKDIR, if it isn't there. Blocks.
@@ -211,26 +234,29 @@ pub fn make_folder(
             return Ok(None);
         }
     }
-    change(engine, trace, lease, context, below, stamp, |root| {
+    change(engine, trace, lease, context, below, &below.lower, stamp, |root| {
         root.create_dir_all(Path::new(folder), 0o755)?;
         Ok(PathBuf::from(folder))
     })
 }
 
 /// Does `work` on a stack that takes changes, and makes a layer of them. The folders on the way to the
-/// place that `work` returns get the time `stamp`, so that the same input makes the same layer.
+/// place that `work` returns get the time `stamp`, so that the same input makes the same layer. `lower` are the
+/// layers that `work` sees, the uppermost first.
+#[expect(clippy::too_many_arguments, reason = "where it is done, on what, and what")]
 fn change(
     engine: &Engine,
     trace: &Trace,
     lease: &images::Lease,
     context: &Context,
     below: &Below,
+    lower: &[PathBuf],
     stamp: u64,
     work: impl FnOnce(&Root) -> Result<PathBuf, Error>,
 ) -> Result<Option<Made>, Error> {
     let scratch = context.scratch()?;
     let (upper, own) = (scratch.join("upper"), scratch.join("work"));
-    let mut lower = below.lower.clone();
+    let mut lower = lower.to_vec();
     fs::create_dir(&upper)?;
     fs::create_dir(&own)?;
     if lower.is_empty() {
@@ -251,7 +277,14 @@ fn change(
             }
         }
     }
-    let changed = Changed { upper: &upper, lower: &lower, below: &below.diff_ids, latest: None };
+    let changed = Changed {
+        upper: &upper,
+        lower: &lower,
+        below: &below.diff_ids,
+        latest: None,
+        mounts: &[],
+        take: true,
+    };
     let made = engine.images.commit_changes(trace, lease, changed)?;
     let _ = fs::remove_dir_all(&scratch);
     Ok(made)
@@ -273,12 +306,15 @@ fn write(root: &Root, copying: &Copying, gathered: &Gathered) -> Result<PathBuf,
     let (mut plain, mut archives) = (Vec::new(), Vec::new());
     for source in &gathered.sources {
         match source.file()? {
-            Some(file) if copying.unpack && is_archive(&file)? => archives.push(file),
+            Some(file) if copying.unpack.unwrap_or(!source.fetched) && is_archive(&file)? => {
+                archives.push(file)
+            }
             _ => plain.push(source),
         }
     }
     // What an archive holds goes into the destination, which is a folder then.
-    let into = slash || is_folder || any_folder || gathered.several || !archives.is_empty();
+    let into =
+        slash || is_folder || any_folder || copying.parents || gathered.several || !archives.is_empty();
     let folder = if into { destination.clone() } else { clean(&format!("{destination}/..")) };
     root.create_dir_all(Path::new(&folder), 0o755).map_err(|error| Error::of(Kind::Invalid, &error))?;
     let folder = root.follow(Path::new(&folder))?;
@@ -286,7 +322,8 @@ fn write(root: &Root, copying: &Copying, gathered: &Gathered) -> Result<PathBuf,
         "" => None,
         user => Some(glassdock_runtime::user_numbers(root, user).map_err(Error::invalid)?),
     };
-    let looks = Looks { owner, mode: copying.mode, latest: copying.latest, keep_owner: copying.foreign };
+    let looks =
+        Looks { owner, mode: copying.mode.clone(), latest: copying.latest, keep_owner: copying.foreign };
     let name = |path: &str| {
         let own = if into { files::base(path) } else { files::base(&destination) };
         folder.join(own)
@@ -299,14 +336,17 @@ fn write(root: &Root, copying: &Copying, gathered: &Gathered) -> Result<PathBuf,
             for source in plain {
                 let to = match (source.is_folder, copying.parents) {
                     (true, false) => folder.clone(),
-                    (_, true) => folder.join(source.path.trim_start_matches('/')),
+                    (_, true) => {
+                        source.archive_parents(&folder, &looks, &mut out)?;
+                        folder.join(&source.kept)
+                    }
                     (false, false) => name(&source.path),
                 };
-                source.archive(&to, looks, &mut out)?;
+                source.archive(&to, &looks, &mut out)?;
             }
             for (path, content) in &copying.documents {
                 let mut header = tar::Header::new_gnu();
-                header.set_mode(looks.mode.unwrap_or(0o644));
+                header.set_mode(looks.mode.as_ref().map_or(0o644, |mode| mode.of(0o644, false)));
                 let (uid, gid) = looks.owner.unwrap_or((0, 0));
                 header.set_uid(u64::from(uid));
                 header.set_gid(u64::from(gid));
@@ -334,7 +374,7 @@ fn write(root: &Root, copying: &Copying, gathered: &Gathered) -> Result<PathBuf,
 }
 
 /// Whether a file is an archive that ADD unpacks.
-fn is_archive(file: &File) -> Result<bool, Error> {
+pub(super) fn is_archive(file: &File) -> Result<bool, Error> {
     let mut file = file;
     let mut block = Vec::new();
     let read = layer::decompressed(file)

@@ -10,8 +10,9 @@
 //!
 //! The words of the stream are those of Docker's classic builder, which every client shows.
 //! Reading order: what was asked for ([`request`]), the context ([`context`]), the words
-//! ([`words`]), the steps ([`builder`], [`stage`]), and how each kind of them is done ([`run`]
-//! with `mounts`, [`copy`] with [`files`]).
+//! ([`words`]), the stages side by side ([`builder`], [`stage`]), what a step is called (`history`)
+//! and what is known of it (`remember`), the steps that make layers (`steps`), and how each kind of
+//! them is done ([`run`] with `mounts`, [`session`] and [`caches`]; [`copy`] with [`files`] and [`remote`]).
 //!
 //! Invariants: a build that fails, or whose client leaves, leaves no container, mount or
 //! folder; the image is there only when its last step is done.
@@ -26,17 +27,28 @@ pub mod builder;
 
 pub mod stage;
 
+mod history;
+
+mod remember;
+
+mod steps;
+
+pub mod session;
+
+pub mod caches;
+
 mod mounts;
 
 pub mod run;
+
+pub mod remote;
 
 pub mod copy;
 
 pub mod files;
 
-use std::path::Path;
-
 use crate::call::Call;
+use crate::config::Config;
 use crate::error::Error;
 use crate::images::{credentials, stream};
 use crate::pipe;
@@ -46,6 +58,7 @@ use crate::reply::{self, Reply};
 pub(crate) async fn build(mut call: Call) -> Reply {
     let body = pipe::request(call.take_body());
     let wish = request::Wish::of(&call)?;
+    let lent = call.engine.builds.sessions.of_build(call.header(session::HEADER))?;
     let auth = credentials::read_all(call.header("x-registry-config"))?;
     let part = call.operation.clone().ok_or_else(|| Error::internal("a build needs an operation"))?;
     let (sender, lines) = stream::lines();
@@ -54,12 +67,24 @@ pub(crate) async fn build(mut call: Call) -> Reply {
     let kept = std::sync::Arc::clone(&part);
     let work = async move {
         let place = wish.dockerfile.clone();
-        let context = engine
-            .blocking(move |engine| context::Context::receive(&engine.config.root, body, &place))
-            .await?;
-        Box::pin(builder::Builder { engine, trace, part: kept, wish, auth, told, context }.build()).await
+        let context = match &wish.remote {
+            Some(remote) => {
+                let keep = wish.arguments.contains_key("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+                Box::pin(context::Context::fetch(&engine, &trace, remote, &place, keep)).await?
+            }
+            None => {
+                let receive = move |engine: &_| context::Context::receive(root_of(engine), body, &place);
+                engine.blocking(receive).await?
+            }
+        };
+        Box::pin(builder::Builder { engine, trace, part: kept, wish, auth, told, context, lent }.build())
+            .await
     };
     Box::pin(stream::reply(Some(part), sender, lines, Box::pin(work))).await
+}
+
+fn root_of(engine: &std::sync::Arc<crate::engine::Engine>) -> &std::path::Path {
+    &engine.config.root
 }
 
 /// `BuildPrune`: the cache forgets its steps, and what `RUN --mount=type=cache` kept goes. Layers stay as
@@ -76,25 +101,42 @@ pub(crate) async fn prune(call: Call) -> Reply {
                 }
             }
         }
-        let kept = engine.config.root.join("build-cache");
-        let space = files::size(&kept);
-        match std::fs::remove_dir_all(&kept) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::from(error)),
-            _ => Ok((keys, space)),
+        // A cache that a command has stays.
+        let in_use = engine.builds.caches.in_use();
+        let mut space = 0;
+        for entry in std::fs::read_dir(engine.config.root.join("build-cache")).into_iter().flatten() {
+            let folder = entry?.path();
+            if !in_use.contains(&folder) {
+                space += files::size(&folder);
+                std::fs::remove_dir_all(&folder)?;
+            }
         }
+        Ok::<_, Error>((keys, space))
     });
     let (keys, space) = pruned.await?;
     reply::json(&serde_json::json!({ "CachesDeleted": keys, "SpaceReclaimed": space }))
+}
+
+/// What builds share.
+#[derive(Debug, Default)]
+pub struct Builds {
+    /// What clients lend to builds that they are about to ask for.
+    pub sessions: std::sync::Arc<session::Sessions>,
+    /// The caches of `RUN --mount=type=cache`.
+    pub caches: caches::Caches,
 }
 
 /// Removes what builds left that a crash ended.
 ///
 /// # Errors
 ///
-/// If the folder is there and can't be removed.
-pub fn sweep(root: &Path) -> Result<(), Error> {
-    match std::fs::remove_dir_all(root.join("builds")) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
+/// If a folder is there and can't be removed.
+pub fn sweep(config: &Config) -> Result<(), Error> {
+    for folder in [config.root.join("builds"), mounts::run_folder(&config.run_dir)] {
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
     }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use glassdock_build::remote::Remote;
 use glassdock_image::{Platform, Reference};
 use serde::de::DeserializeOwned;
 
@@ -14,6 +15,8 @@ use crate::error::Error;
 pub struct Wish {
     /// The names of the image.
     pub tags: Vec<Reference>,
+    /// Where the context comes from, if the client doesn't send it.
+    pub remote: Option<Remote>,
     /// Where the Dockerfile lies in the context.
     pub dockerfile: String,
     /// `--build-arg`; without a value: taken away.
@@ -24,6 +27,8 @@ pub struct Wish {
     pub target: String,
     /// Whether the cache is asked.
     pub cache: bool,
+    /// `--cache-from`: images that steps are looked for in, and nowhere else then.
+    pub cache_from: Vec<String>,
     /// Whether base images are pulled though they are here.
     pub pull: bool,
     /// Whether only the id is told.
@@ -50,11 +55,13 @@ impl Wish {
                 "this engine has no BuildKit: build with DOCKER_BUILDKIT=0, or with glassdock build",
             ));
         }
-        if call.query("remote").is_some_and(|remote| !remote.is_empty()) {
-            return Err(Error::unsupported(
-                "contexts from a URL are not supported: send the context as a tar",
-            ));
-        }
+        let remote = call.query("remote").filter(|remote| !remote.is_empty()).map(|remote| {
+            Remote::of_context(remote).ok_or_else(|| {
+                Error::invalid(format!(
+                    "remote URL could not be parsed: {remote:?} is no http, https or git URL"
+                ))
+            })
+        });
         if call.flag("squash") {
             return Err(Error::invalid("squash is only supported with experimental mode"));
         }
@@ -72,12 +79,14 @@ impl Wish {
         };
         let dockerfile = call.query("dockerfile").filter(|path| !path.is_empty()).unwrap_or("Dockerfile");
         Ok(Self {
+            remote: remote.transpose()?,
             tags: tags.collect::<Result<_, Error>>()?,
             dockerfile: dockerfile.to_owned(),
             arguments: json(call, "buildargs")?.unwrap_or_default(),
             labels: json(call, "labels")?.unwrap_or_default(),
             target: call.query("target").unwrap_or_default().to_owned(),
             cache: !call.flag("nocache"),
+            cache_from: json(call, "cachefrom")?.unwrap_or_default(),
             pull: call.flag("pull"),
             quiet: call.flag("q"),
             remove: call.flag_or("rm", true),

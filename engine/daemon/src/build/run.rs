@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 
 use super::copy::Below;
+use super::mounts::Ready;
 use super::words::{Words, short};
 use crate::containers::container::Waiting;
 use crate::containers::image::Found;
@@ -43,6 +44,8 @@ pub struct Running<'a> {
     pub config: ContainerConfig,
     /// How the container stands on the host.
     pub host: HostConfig,
+    /// What it has beside its layers.
+    pub(super) ready: &'a Ready,
     /// `SOURCE_DATE_EPOCH`
     pub latest: Option<i64>,
     /// Whether the container goes after it did well, and whether it always goes.
@@ -80,8 +83,11 @@ impl Running<'_> {
         let found =
             Found { id: self.image.clone(), config: self.config.clone(), layers: self.below.lower.clone() };
         let trace = self.trace.clone();
-        let made =
-            self.engine.blocking(move |engine| create::make_of(engine, &trace, None, request, found)).await;
+        let beside = self.ready.beside.clone();
+        let made = self
+            .engine
+            .blocking(move |engine| create::make_of(engine, &trace, None, request, found, beside))
+            .await;
         let (container, _) = made?;
         container.emit(self.engine, "create", &[]);
         let mut kept = Kept::new(self.engine, &container, self.trace);
@@ -103,9 +109,18 @@ impl Running<'_> {
             return Ok(Ended::Failed(code));
         }
         let (trace, lease, below) = (self.trace.clone(), Arc::clone(self.lease), self.below.clone());
-        let (upper, latest) = (container.bundle.path("upper"), self.latest);
+        let (upper, latest, places) = (container.bundle.path("upper"), self.latest, self.ready.places());
+        // A container that stays needs its changes itself.
+        let take = self.remove.0;
         let made = self.engine.blocking(move |engine| {
-            let changed = Changed { upper: &upper, lower: &below.lower, below: &below.diff_ids, latest };
+            let changed = Changed {
+                upper: &upper,
+                lower: &below.lower,
+                below: &below.diff_ids,
+                latest,
+                mounts: &places,
+                take,
+            };
             engine.images.commit_changes(&trace, &lease, changed)
         });
         let made = made.await?;
@@ -139,6 +154,7 @@ impl Running<'_> {
             if !text.is_empty() {
                 let text = if is_error { format!("\u{1b}[91m{text}\u{1b}[0m") } else { text };
                 self.words.text(&text);
+                self.words.room().await;
             }
         }
     }

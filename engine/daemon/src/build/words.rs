@@ -1,21 +1,100 @@
 //! What a build says: the words of Docker's classic builder, a JSON object a line.
+//!
+//! Stages are built side by side, and told one after the other, as if they were built so: the words
+//! of a stage that is not at its turn are held back. Not without bound: who runs a command waits
+//! with reading its output ([`Words::room`]), and so, in the end, does the command.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+/// So much is held back of one stage, in bytes, before its command waits.
+const MOST_HELD: usize = 4 << 20;
 
 /// The way to whoever listens.
 #[derive(Clone, Debug)]
 pub struct Words {
     told: UnboundedSender<Bytes>,
     quiet: bool,
+    turns: Arc<Turns>,
+    /// The place of who speaks.
+    turn: usize,
+}
+
+/// Who speaks when.
+#[derive(Debug, Default)]
+struct Turns {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whose turn it is.
+    now: usize,
+    over: BTreeSet<usize>,
+    held: BTreeMap<usize, Vec<Bytes>>,
+}
+
+impl Turns {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Words {
-    /// Words for a client; a quiet one only hears the end.
+    /// Words for a client; a quiet one only hears the end. The turn is the first.
     #[must_use]
     pub fn new(told: UnboundedSender<Bytes>, quiet: bool) -> Self {
-        Self { told, quiet }
+        Self { told, quiet, turns: Arc::default(), turn: 0 }
+    }
+
+    /// Words for the same client, at another turn.
+    #[must_use]
+    pub fn at(&self, turn: usize) -> Self {
+        Self { turn, ..self.clone() }
+    }
+
+    /// Ends this turn: the next one that isn't over is told what was held back.
+    pub fn over(&self) {
+        let mut state = self.turns.state();
+        state.over.insert(self.turn);
+        while state.over.contains(&state.now) {
+            state.now += 1;
+            let now = state.now;
+            for line in state.held.remove(&now).unwrap_or_default() {
+                let _ = self.told.send(line);
+            }
+        }
+        self.turns.changed.notify_waiters();
+    }
+
+    /// Takes the turn, whoever's it is: a step failed, and nobody else speaks any more.
+    pub fn interrupt(&self) {
+        let mut state = self.turns.state();
+        state.now = self.turn;
+        for line in state.held.remove(&self.turn).unwrap_or_default() {
+            let _ = self.told.send(line);
+        }
+    }
+
+    /// Waits until there is room for more words.
+    pub async fn room(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.turns.changed.notified());
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let held =
+                self.turns.state().held.get(&self.turn).map_or(0, |held| held.iter().map(Bytes::len).sum());
+            if held < MOST_HELD {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Text as it is.
@@ -37,14 +116,58 @@ impl Words {
 
     /// A command that failed: its status and words for it.
     pub fn failed(&self, code: i32, message: &str) {
+        self.interrupt();
         self.send(&json!({ "errorDetail": { "code": code, "message": message }, "error": message }));
+    }
+
+    /// A line of a pull, as it is.
+    pub fn line(&self, line: Bytes) {
+        let mut state = self.turns.state();
+        if state.now == self.turn {
+            // A client that left hears nothing; the build ends by itself then.
+            let _ = self.told.send(line);
+        } else {
+            state.held.entry(self.turn).or_default().push(line);
+        }
+    }
+
+    /// Where somebody else may send lines to, and what passes them on.
+    #[must_use]
+    pub fn passing(&self) -> (UnboundedSender<Bytes>, Passing) {
+        let (sender, lines) = unbounded_channel();
+        (sender, Passing { words: self.clone(), lines })
     }
 
     fn send(&self, value: &Value) {
         let mut line = value.to_string().into_bytes();
         line.extend_from_slice(b"\r\n");
-        // A client that left hears nothing; the build ends by itself then.
-        let _ = self.told.send(Bytes::from(line));
+        self.line(Bytes::from(line));
+    }
+}
+
+/// Lines of somebody else on their way.
+#[derive(Debug)]
+pub struct Passing {
+    words: Words,
+    lines: UnboundedReceiver<Bytes>,
+}
+
+impl Passing {
+    /// Passes lines on until `work` is done, and what is left then; what `work` gives.
+    pub async fn during<T>(mut self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        let value = loop {
+            tokio::select! {
+                value = &mut work => break value,
+                Some(line) = self.lines.recv(), if !self.words.quiet => self.words.line(line),
+            }
+        };
+        while let Ok(line) = self.lines.try_recv() {
+            if !self.words.quiet {
+                self.words.line(line);
+            }
+        }
+        value
     }
 }
 
@@ -60,4 +183,50 @@ pub fn short(id: &str) -> &str {
 pub fn quoted(words: &[String]) -> String {
     let words: Vec<String> = words.iter().map(|word| Value::from(word.as_str()).to_string()).collect();
     format!("[{}]", words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(lines: &mut UnboundedReceiver<Bytes>) -> String {
+        let mut all = String::new();
+        while let Ok(line) = lines.try_recv() {
+            let line: Value = serde_json::from_slice(&line).expect("JSON");
+            all.push_str(line["stream"].as_str().unwrap_or("!"));
+        }
+        all
+    }
+
+    #[tokio::test]
+    async fn stages_are_told_one_after_the_other() {
+        let (sender, mut lines) = unbounded_channel();
+        let first = Words::new(sender, false);
+        let (second, third) = (first.at(1), first.at(2));
+        third.text("c");
+        second.text("b");
+        first.text("a");
+        assert_eq!(heard(&mut lines), "a");
+        second.over();
+        first.text("A");
+        assert_eq!(heard(&mut lines), "A");
+        first.over();
+        assert_eq!(heard(&mut lines), "bc");
+        third.text("C");
+        assert_eq!(heard(&mut lines), "C");
+    }
+
+    #[tokio::test]
+    async fn who_fails_is_heard_and_who_says_too_much_waits() {
+        let (sender, mut lines) = unbounded_channel();
+        let first = Words::new(sender, false);
+        let second = first.at(1);
+        second.text(&"x".repeat(MOST_HELD));
+        let waits = tokio::time::timeout(std::time::Duration::from_millis(20), second.room());
+        assert!(waits.await.is_err());
+        first.room().await;
+        second.failed(1, "no");
+        assert!(heard(&mut lines).ends_with("x!"));
+        second.room().await;
+    }
 }

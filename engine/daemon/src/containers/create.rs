@@ -15,7 +15,7 @@ use super::container::Container;
 use super::image;
 use super::model::{CreateRequest, HostConfig, MountPoint};
 use super::mounts::{self, Wanted};
-use super::record::Record;
+use super::record::{Beside, Record};
 use super::{fill, links, merge, names, ports, security, warnings};
 use crate::call::{ApiVersion, Call};
 use crate::engine::Engine;
@@ -56,7 +56,7 @@ fn make(
     platform: Option<&str>,
 ) -> Result<(Arc<Container>, Vec<String>), Error> {
     let found = image::find(engine, trace, &request.config.image, platform)?;
-    make_of(engine, trace, name, request, found)
+    make_of(engine, trace, name, request, found, Beside::default())
 }
 
 /// Makes a container of an image that was found, or of layers that are no image yet: a build's.
@@ -70,6 +70,7 @@ pub(crate) fn make_of(
     name: Option<String>,
     request: CreateRequest,
     found: image::Found,
+    beside: Beside,
 ) -> Result<(Arc<Container>, Vec<String>), Error> {
     let CreateRequest { mut config, mut host_config, networking_config, runtime } = request;
     if host_config.runtime.is_empty() {
@@ -90,6 +91,7 @@ pub(crate) fn make_of(
         created: now(),
         image: found.id,
         layers: found.layers,
+        beside,
         config,
         host_config,
         networks: networking_config.endpoints_config,

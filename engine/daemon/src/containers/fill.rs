@@ -22,13 +22,22 @@ use crate::error::Error;
 ///
 /// If the layers can't be stacked, or something can't be copied.
 pub fn fill(trace: &Trace, record: &Record, destination: &str, volume: &Path) -> Result<(), Error> {
+    from_layers(trace, &record.layers, destination, volume)
+}
+
+/// As [`fill`], from a stack of layers, the uppermost first.
+///
+/// # Errors
+///
+/// As [`fill`].
+pub fn from_layers(trace: &Trace, layers: &[PathBuf], destination: &str, volume: &Path) -> Result<(), Error> {
     // Looked up layer by layer first: most images have nothing there, and a mount costs.
     let inside = destination.trim_start_matches('/');
-    let somewhere = record.layers.iter().any(|layer| layer.join(inside).symlink_metadata().is_ok());
+    let somewhere = layers.iter().any(|layer| layer.join(inside).symlink_metadata().is_ok());
     if !somewhere || fs::read_dir(volume)?.next().is_some() {
         return Ok(());
     }
-    let stack = Overlay { lower: record.layers.clone(), ..Overlay::default() }.mount(trace)?;
+    let stack = Overlay { lower: layers.to_vec(), ..Overlay::default() }.mount(trace)?;
     let Ok(place) = stack.root()?.resolve(Path::new(destination)) else { return Ok(()) };
     let source = PathBuf::from(format!("/proc/self/fd/{}", place.as_fd().as_raw_fd()));
     let metadata = fs::metadata(&source)?;

@@ -247,6 +247,7 @@ pub fn clean(path: &str) -> String {
 pub fn of_record(container: &Container, record: &Record) -> Result<Vec<Mount>, Error> {
     let mut mounts: Vec<Mount> = record.mounts.iter().map(of_point).collect();
     mounts.extend(in_memory(&record.host_config)?);
+    mounts.extend(record.beside.mounts.iter().cloned());
     mounts.sort_by_key(|mount| mount.destination.split('/').filter(|part| !part.is_empty()).count());
     let mut files = Vec::new();
     for (place, name) in

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use glassdock_runtime::bundle::{SecretVariable, Stack};
+use glassdock_runtime::oci;
 use serde::{Deserialize, Serialize};
 
 use super::health::Health;
@@ -35,6 +37,9 @@ pub struct Record {
     pub links: BTreeMap<String, String>,
     /// Binds and volumes.
     pub mounts: Vec<MountPoint>,
+    /// What a build's step has beside its layers.
+    #[serde(skip_serializing_if = "Beside::is_empty")]
+    pub beside: Beside,
     /// Volumes that were made for it, and go with it.
     pub anonymous_volumes: Vec<String>,
     /// What it is doing.
@@ -43,6 +48,24 @@ pub struct Record {
     pub restart_count: u32,
     /// Whether somebody stopped it: its restart policy does not act then.
     pub stopped_by_hand: bool,
+}
+
+/// Mounts of `RUN --mount`, for which the API has no words.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Beside {
+    /// The mounts.
+    pub mounts: Vec<oci::Mount>,
+    /// Stacks that some of them show a part of.
+    pub stacks: Vec<Stack>,
+    /// Variables that are secrets, by the files that have them.
+    pub secret_env: Vec<SecretVariable>,
+}
+
+impl Beside {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a container is doing.

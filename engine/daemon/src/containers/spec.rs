@@ -124,6 +124,8 @@ fn extras(container: &Container, record: &Record) -> Extras {
         },
         user: (!config.user.is_empty()).then(|| config.user.clone()),
         groups: host.group_add.clone().unwrap_or_default(),
+        stacks: record.beside.stacks.clone(),
+        secret_env: record.beside.secret_env.clone(),
     }
 }
 

@@ -82,7 +82,8 @@ fn make(engine: &Engine, container: &Container, trace: &Trace, wish: &Wish) -> R
     }
     let upper = container.bundle.path("upper");
     let below = &base.config.rootfs.diff_ids;
-    let changed = Changed { upper: &upper, lower: &record.layers, below, latest: None };
+    let changed =
+        Changed { upper: &upper, lower: &record.layers, below, latest: None, mounts: &[], take: false };
     let made = images.commit_changes(trace, &lease, changed)?;
     let config = config(&base.config, &record, wish, made.as_ref());
     let bytes = serde_json::to_vec(&config).map_err(|error| Error::of(Kind::Internal, &error))?;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Lab, eventually, lab};
 
 /// Writes a context: pairs of path and content.
-fn context(files: &[(&str, &str)]) -> tempfile::TempDir {
+pub(crate) fn context(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     for (path, content) in files {
         let path = folder.path().join(path);
@@ -18,7 +18,7 @@ fn context(files: &[(&str, &str)]) -> tempfile::TempDir {
     folder
 }
 
-fn build(lab: &Lab, folder: &Path, more: &[&str]) -> Option<Output> {
+pub(crate) fn build(lab: &Lab, folder: &Path, more: &[&str]) -> Option<Output> {
     let mut words = vec!["build"];
     words.extend(more);
     let output = Command::new("docker")
@@ -32,7 +32,7 @@ fn build(lab: &Lab, folder: &Path, more: &[&str]) -> Option<Output> {
     output.ok()
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -120,6 +120,25 @@ fn triggers_heredocs_and_archives() {
         lab.docker(&["run", "--rm", "image-b", "cat", "/app/list", "/unpacked/file"]).expect("docker");
     assert_eq!(said(&shown), "Dockerfile\nfile\nx.tar\nx");
     assert_eq!(lab.json("GET", "/images/image-b/json", "").1["Config"]["Labels"]["from"], "request");
+}
+
+#[test]
+fn from_alone_is_the_image_itself() {
+    let Some(lab) = lab() else { return };
+    let folder = context(&[("Dockerfile", "FROM busybox\n")]);
+    let Some(output) = build(&lab, folder.path(), &["-t", "same:1", "-t", "same:2"]) else { return };
+    let words = said(&output);
+    assert!(output.status.success(), "{words}");
+    let id = lab.json("GET", "/images/busybox/json", "").1["Id"].as_str().expect("an id").to_owned();
+    let short = &id["sha256:".len()..][..12];
+    assert!(words.contains(&format!(" ---> {short}\nSuccessfully built {short}\n")), "{words}");
+    for name in ["same:1", "same:2"] {
+        assert_eq!(lab.json("GET", &format!("/images/{name}/json"), "").1["Id"], id.as_str());
+    }
+    // One instruction more, and it is another one.
+    let folder = context(&[("Dockerfile", "FROM busybox\nENV A=1\n")]);
+    build(&lab, folder.path(), &["-t", "other"]).expect("docker");
+    assert_ne!(lab.json("GET", "/images/other/json", "").1["Id"], id.as_str());
 }
 
 #[test]

@@ -6,6 +6,10 @@ mod support;
 
 mod build;
 
+mod build_mounts;
+
+mod build_sources;
+
 mod files;
 
 mod health;

@@ -6,6 +6,7 @@
 //!   config + layers ─► manifest ─► register: visible
 //! ```
 
+use std::collections::HashSet;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use super::{Error, Image, Images, Lease};
 use crate::content::Fresh;
 use crate::descriptor::{Descriptor, media};
 use crate::digest::{Algorithm, ChainId, DiffId, Hasher};
-use crate::layer;
+use crate::layer::{self, Diffed};
 use crate::manifest::Manifest;
 use crate::reference::Reference;
 
@@ -44,6 +45,26 @@ pub struct Changed<'a> {
     pub below: &'a [DiffId],
     /// The latest time that an entry may have, in seconds since 1970: for layers that come out the same again.
     pub latest: Option<i64>,
+    /// Where something was mounted beside the engine's usual places: empty files and folders there are no change.
+    pub mounts: &'a [String],
+    /// Whether nobody needs the upper directory any more: it becomes the layer's tree then.
+    pub take: bool,
+}
+
+/// An archive that is to become a layer.
+struct NewLayer<'a> {
+    archive: Fresh,
+    diff_id: DiffId,
+    media_type: &'static str,
+    /// Where its files lie already.
+    tree: Option<Tree<'a>>,
+}
+
+/// A directory whose changes were archived.
+struct Tree<'a> {
+    upper: &'a Path,
+    left_out: &'a HashSet<Vec<u8>>,
+    diffed: &'a Diffed,
 }
 
 impl Images {
@@ -58,13 +79,18 @@ impl Images {
         lease: &Lease,
         changed: Changed<'_>,
     ) -> Result<Option<Made>, Error> {
-        let Changed { upper, lower, below, latest } = changed;
-        let diff = |out: &mut dyn Write| self.layers.diff_until(trace, upper, lower, latest, out);
+        let Changed { upper, lower, below, latest, mounts, take } = changed;
+        let left_out = self.layers.left_out(upper, lower, mounts)?;
+        let diff = |out: &mut dyn Write| self.layers.diff_without(trace, upper, &left_out, latest, out);
         let (fresh, diffed) = self.pack(|out| Ok(diff(out)?))?;
         if diffed.entries + diffed.whiteouts == 0 {
             return Ok(None);
         }
-        self.commit_layer(trace, lease, fresh, diffed.diff_id, below, media::OCI_LAYER_GZIP).map(Some)
+        // Times that were cut off are those of the archive only: its tree must be unpacked.
+        let tree = (take && latest.is_none()).then_some(Tree { upper, left_out: &left_out, diffed: &diffed });
+        let diff_id = diffed.diff_id.clone();
+        let layer = NewLayer { archive: fresh, diff_id, media_type: media::OCI_LAYER_GZIP, tree };
+        self.commit_layer(trace, lease, layer, below).map(Some)
     }
 
     /// Makes a layer of an archive that came from elsewhere. Blocks.
@@ -85,7 +111,7 @@ impl Images {
         if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
             return Err(layer::Error::DiffId { expected: expected.clone(), computed: diff_id }.into());
         }
-        self.commit_layer(trace, lease, archive, diff_id, below, media_type)
+        self.commit_layer(trace, lease, NewLayer { archive, diff_id, media_type, tree: None }, below)
     }
 
     /// The same archive, compressed in a way that layers are: OCI has no media type for xz and bzip2.
@@ -100,16 +126,37 @@ impl Images {
             .map(|(fresh, ())| fresh)
     }
 
-    /// Compresses what `write` writes.
+    /// Compresses what `write` writes, on a thread of its own: reading and hashing take as long.
     fn pack<T>(&self, write: impl FnOnce(&mut dyn Write) -> Result<T, Error>) -> Result<(Fresh, T), Error> {
         let fresh = self.store.fresh()?;
-        // The first level: what compresses well does so at once, and a commit is waited for.
-        let mut packed = GzEncoder::new(BufWriter::with_capacity(128 * 1024, fresh), Compression::fast());
-        let value = write(&mut packed)?;
-        let buffered = packed.finish().map_err(layer::Error::Read)?;
-        let mut fresh = buffered.into_inner().map_err(|error| layer::Error::Read(error.into_error()))?;
-        fresh.seal();
-        Ok((fresh, value))
+        let (sender, pieces) = std::sync::mpsc::sync_channel::<Vec<u8>>(8);
+        std::thread::scope(|scope| {
+            let packing = scope.spawn(move || -> io::Result<Fresh> {
+                // The first level: what compresses well does so at once, and a commit is waited for.
+                let out = BufWriter::with_capacity(128 * 1024, fresh);
+                let mut packed = GzEncoder::new(out, Compression::fast());
+                for piece in pieces {
+                    packed.write_all(&piece)?;
+                }
+                packed.finish()?.into_inner().map_err(io::IntoInnerError::into_error)
+            });
+            let mut out = BufWriter::with_capacity(PIECE, Pieces(sender));
+            let value = write(&mut out);
+            let flushed = out.flush();
+            // The other thread sees the end.
+            drop(out);
+            let packed = packing.join().map_err(|_| {
+                layer::Error::Read(io::Error::other(
+                    "the thread that compresses panicked: a defect of the engine",
+                ))
+            })?;
+            // If it failed, what is written fails too, with a reason that says less.
+            let mut fresh = packed.map_err(layer::Error::Read)?;
+            let value = value?;
+            flushed.map_err(layer::Error::Read)?;
+            fresh.seal();
+            Ok((fresh, value))
+        })
     }
 
     /// Puts a layer whose blob is here on another stack. Blocks.
@@ -137,11 +184,10 @@ impl Images {
         &self,
         trace: &Trace,
         lease: &Lease,
-        mut archive: Fresh,
-        diff_id: DiffId,
+        layer: NewLayer<'_>,
         below: &[DiffId],
-        media_type: &str,
     ) -> Result<Made, Error> {
+        let NewLayer { mut archive, diff_id, media_type, tree } = layer;
         let (digest, size) = archive.seal();
         lease.hold(&digest);
         let body = Body::LayerCommit {
@@ -154,6 +200,13 @@ impl Images {
             let inside = span.trace().clone();
             archive.commit(&inside, None)?;
             let blob = Descriptor::new(media_type, digest, size);
+            if let Some(Tree { upper, left_out, diffed }) = tree {
+                let chain = chain(below, &diff_id);
+                lease.hold(&chain.0);
+                if self.layers.adopt(&inside, upper, left_out, diffed, &chain)? {
+                    return Ok(Made { diff_id, chain, blob });
+                }
+            }
             self.place_layer(&inside, lease, &blob, &diff_id, below)
         })
     }
@@ -231,6 +284,23 @@ fn compression(archive: &mut impl Read) -> Result<layer::Compression, Error> {
     let mut magic = Vec::with_capacity(4);
     archive.take(4).read_to_end(&mut magic).map_err(layer::Error::Read)?;
     Ok(layer::Compression::of(&magic))
+}
+
+/// So much is handed to the thread that compresses at once, in bytes.
+const PIECE: usize = 256 * 1024;
+
+/// Sends what is written on to another thread.
+struct Pieces(std::sync::mpsc::SyncSender<Vec<u8>>);
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let sent = self.0.send(bytes.to_vec());
+        sent.map(|()| bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 struct Hash<'a>(&'a mut dyn FnMut(&[u8]));

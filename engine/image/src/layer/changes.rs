@@ -26,7 +26,7 @@ use super::write::{failed, proc_path};
 use super::{Error, disk};
 
 /// Where the engine puts something into each container: empty files and directories that are
-/// mounted over. The outer come before the inner.
+/// mounted over.
 const FURNITURE: [&[u8]; 9] = [
     b"dev",
     b"etc",
@@ -66,7 +66,7 @@ const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOF
 
 /// All changes, each directory before what is in it, names sorted.
 pub(super) fn changes(upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>, Error> {
-    let left_out = furniture(upper, lower)?;
+    let left_out = furniture(upper, lower, &[])?;
     let mut found = Vec::new();
     let root = open(upper, FOLDER, Mode::empty()).map_err(|errno| disk("open", upper)(errno.into()))?;
     let mut levels = vec![Level::new(root, Below::open(lower)?, Vec::new(), false)?];
@@ -224,32 +224,47 @@ fn capability(folder: &OwnedFd, name: &CStr) -> Option<Vec<u8>> {
 }
 
 /// The paths of the upper directory that are nothing but the engine's own furniture: what the layers
-/// below don't have, and nobody filled.
-pub(super) fn furniture(upper: &Path, lower: &[PathBuf]) -> Result<HashSet<Vec<u8>>, Error> {
+/// below don't have, and nobody filled. `mounts` are places of further mounts.
+pub(super) fn furniture(
+    upper: &Path,
+    lower: &[PathBuf],
+    mounts: &[String],
+) -> Result<HashSet<Vec<u8>>, Error> {
     let root = open(upper, FOLDER, Mode::empty()).map_err(|errno| disk("open", upper)(errno.into()))?;
     let below = Below::open(lower)?;
+    let mut places: Vec<Vec<u8>> = FURNITURE.into_iter().map(<[u8]>::to_vec).collect();
+    for mount in mounts {
+        let mount = mount.trim_matches('/').as_bytes();
+        let ends = mount.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        places.extend(ends.chain([mount.len()]).map(|end| mount[..end].to_vec()));
+    }
+    places.sort_unstable();
+    places.dedup();
     let mut left_out = HashSet::new();
     // The inner first: a directory is furniture if all in it is.
-    for path in FURNITURE.into_iter().rev() {
+    for path in places.iter().rev().filter(|path| !path.is_empty()) {
         if is_furniture(&root, &below, path, &left_out).map_err(|error| failed("compare", path, error))? {
-            left_out.insert(path.to_vec());
+            left_out.insert(path.clone());
         }
     }
     Ok(left_out)
 }
 
 fn is_furniture(root: &OwnedFd, below: &Below, path: &[u8], left_out: &HashSet<Vec<u8>>) -> io::Result<bool> {
-    let mut parts = path.split(|byte| *byte == b'/').map(CString::new);
-    let (Some(Ok(mut name)), inner) = (parts.next(), parts.next()) else { return Ok(false) };
+    let mut parts = path.split(|byte| *byte == b'/').map(CString::new).peekable();
     let (mut opened, mut entered) = (None, None);
-    if let Some(Ok(inner)) = inner {
-        match openat(root, &name, FOLDER, Mode::empty()) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
-            folder => opened = Some(folder?),
+    let name = loop {
+        let Some(Ok(part)) = parts.next() else { return Ok(false) };
+        if parts.peek().is_none() {
+            break part;
         }
-        entered = Some(below.enter(&name)?);
-        name = inner;
-    }
+        let folder = match openat(opened.as_ref().unwrap_or(root), &part, FOLDER, Mode::empty()) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+            folder => folder?,
+        };
+        entered = Some(entered.as_ref().unwrap_or(below).enter(&part)?);
+        opened = Some(folder);
+    };
     let (folder, below) = (opened.as_ref().unwrap_or(root), entered.as_ref().unwrap_or(below));
     let now = match statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(false),

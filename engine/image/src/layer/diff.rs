@@ -26,6 +26,10 @@ pub struct Diffed {
     pub entries: u64,
     /// Marks of what was deleted.
     pub whiteouts: u64,
+    /// The files' bytes.
+    pub bytes: u64,
+    /// What an archive can't have: sockets.
+    pub passed_over: u64,
 }
 
 pub(super) fn diff(
@@ -42,8 +46,9 @@ pub(super) fn diff(
     walk.all()?;
     walk.out.finish()?;
     let (entries, whiteouts) = (walk.out.entries, walk.whiteouts);
+    let (bytes, passed_over) = (walk.out.bytes, walk.passed_over);
     let Hashing { hasher, size, .. } = walk.out.out;
-    Ok(Diffed { diff_id: DiffId(hasher.finish()), size, entries, whiteouts })
+    Ok(Diffed { diff_id: DiffId(hasher.finish()), size, entries, whiteouts, bytes, passed_over })
 }
 
 struct Hashing<W> {

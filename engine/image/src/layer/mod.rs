@@ -30,6 +30,8 @@ mod tree;
 
 mod unpack;
 
+mod adopt;
+
 mod extract;
 
 mod write;
@@ -62,6 +64,7 @@ pub use changes::{Change, Kind as ChangeKind};
 pub use diff::Diffed;
 pub use extract::{Target, extract};
 pub use source::{Compression, decompressed};
+pub use write::{Attributes, attributes_of};
 
 /// Why a layer could not be made, read or removed.
 #[derive(Debug, thiserror::Error)]
@@ -309,16 +312,8 @@ impl Layers {
         if computed != *diff_id {
             return Err(Error::DiffId { expected: diff_id.clone(), computed });
         }
-        let record = Record { diff_id: diff_id.clone(), entries: unpacked.entries, bytes: unpacked.bytes };
-        let note = scratch.path.join("layer.json");
-        let text = serde_json::to_vec(&record).map_err(|error| disk("write", &note)(error.into()))?;
-        fs::write(&note, text).map_err(disk("write", &note))?;
-        let home = self.home(chain);
-        match fs::rename(&scratch.path, &home) {
-            // Another operation unpacked the same layer meanwhile: theirs is as good.
-            Err(_) if self.has(chain) => Ok(unpacked),
-            other => other.map_err(disk("rename", &scratch.path)).map(|()| unpacked),
-        }
+        self.publish(scratch, diff_id, unpacked.entries, unpacked.bytes, chain)?;
+        Ok(unpacked)
     }
 
     /// Writes what an upper directory of overlayfs holds as a layer's archive, not
@@ -328,7 +323,7 @@ impl Layers {
     ///
     /// If something can't be read or written, or can't be said in an archive.
     pub fn diff(&self, trace: &Trace, upper: &Path, out: impl Write) -> Result<Diffed, Error> {
-        Self::diff_without(trace, upper, &HashSet::new(), None, out)
+        self.diff_without(trace, upper, &HashSet::new(), None, out)
     }
 
     /// As [`Layers::diff`], for a container on the layers `lower` (the uppermost first): the empty
@@ -344,26 +339,31 @@ impl Layers {
         lower: &[PathBuf],
         out: impl Write,
     ) -> Result<Diffed, Error> {
-        self.diff_until(trace, upper, lower, None, out)
+        self.diff_without(trace, upper, &self.left_out(upper, lower, &[])?, None, out)
     }
 
-    /// As [`Layers::diff_container`]; no entry has a later time than `latest`, in seconds since 1970.
+    /// What an archive of the changes to the layers `lower` leaves out: places of `upper` where the engine
+    /// mounted something (`mounts` beside its usual ones) that nobody filled. Paths without a slash before them.
+    ///
+    /// # Errors
+    ///
+    /// If something can't be read.
+    pub fn left_out(
+        &self,
+        upper: &Path,
+        lower: &[PathBuf],
+        mounts: &[String],
+    ) -> Result<HashSet<Vec<u8>>, Error> {
+        changes::furniture(upper, lower, mounts)
+    }
+
+    /// As [`Layers::diff`], without some paths; no entry has a later time than `latest`, in seconds since 1970.
     ///
     /// # Errors
     ///
     /// As [`Layers::diff`].
-    pub fn diff_until(
+    pub fn diff_without(
         &self,
-        trace: &Trace,
-        upper: &Path,
-        lower: &[PathBuf],
-        latest: Option<i64>,
-        out: impl Write,
-    ) -> Result<Diffed, Error> {
-        Self::diff_without(trace, upper, &changes::furniture(upper, lower)?, latest, out)
-    }
-
-    fn diff_without(
         trace: &Trace,
         upper: &Path,
         left_out: &HashSet<Vec<u8>>,
@@ -379,6 +379,64 @@ impl Layers {
             }
             Ok(diffed)
         })
+    }
+
+    /// Makes the directory that was archived the tree of the layer, by its new name. False if that can't be
+    /// (it is on another file system, or not all of it is in the archive): then it stays as it was, for the
+    /// most part, and the layer has to be unpacked.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses something else.
+    pub fn adopt(
+        &self,
+        trace: &Trace,
+        upper: &Path,
+        left_out: &HashSet<Vec<u8>>,
+        diffed: &Diffed,
+        chain: &ChainId,
+    ) -> Result<bool, Error> {
+        if diffed.passed_over > 0 || self.has(chain) {
+            return Ok(false);
+        }
+        let scratch = Scratch::new(&self.folder)?;
+        let tree = scratch.path.join("fs");
+        match fs::rename(upper, &tree) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => return Ok(false),
+            other => other.map_err(disk("rename", upper))?,
+        }
+        adopt::tidy(&tree, left_out).map_err(disk("tidy", &tree))?;
+        let entries = diffed.entries + diffed.whiteouts;
+        self.publish(scratch, &diffed.diff_id, entries, diffed.bytes, chain)?;
+        let body = Body::LayerUnpack {
+            diff_id: diffed.diff_id.to_string(),
+            chain_id: chain.to_string(),
+            media_type: None,
+            entries: Some(entries),
+            bytes: Some(diffed.bytes),
+        };
+        trace.skip(body, "the changes' own directory became the layer's");
+        Ok(true)
+    }
+
+    /// Gives a tree in `scratch` its layer's name.
+    fn publish(
+        &self,
+        scratch: Scratch,
+        diff_id: &DiffId,
+        entries: u64,
+        bytes: u64,
+        chain: &ChainId,
+    ) -> Result<(), Error> {
+        let record = Record { diff_id: diff_id.clone(), entries, bytes };
+        let note = scratch.path.join("layer.json");
+        let text = serde_json::to_vec(&record).map_err(|error| disk("write", &note)(error.into()))?;
+        fs::write(&note, text).map_err(disk("write", &note))?;
+        match fs::rename(&scratch.path, self.home(chain)) {
+            // Another operation made the same layer meanwhile: theirs is as good.
+            Err(_) if self.has(chain) => Ok(()),
+            other => other.map_err(disk("rename", &scratch.path)),
+        }
     }
 
     /// What a container on the layers `lower` (the uppermost first) changed, path by path.

@@ -38,11 +38,21 @@ pub(super) struct Walk<'a, W: Write> {
     /// The first path of each file with several names.
     links: HashMap<(u64, u64), Vec<u8>>,
     pub(super) whiteouts: u64,
+    /// Sockets, which are left out.
+    pub(super) passed_over: u64,
 }
 
 impl<'a, W: Write> Walk<'a, W> {
     pub(super) fn new(root: OwnedFd, out: Writer<W>, flavour: Flavour<'a>, prefix: &[u8]) -> Self {
-        Self { root, out, flavour, prefix: prefix.to_vec(), links: HashMap::new(), whiteouts: 0 }
+        Self {
+            root,
+            out,
+            flavour,
+            prefix: prefix.to_vec(),
+            links: HashMap::new(),
+            whiteouts: 0,
+            passed_over: 0,
+        }
     }
 
     /// Writes all that is below the root, but not the root itself.
@@ -180,7 +190,7 @@ impl<'a, W: Write> Walk<'a, W> {
             FileType::BlockDevice => self.out.header(&called, &stat, EntryType::Block, 0, None, &xattrs)?,
             FileType::Fifo => self.out.header(&called, &stat, EntryType::Fifo, 0, None, &xattrs)?,
             // A socket without its process means nothing; Docker leaves them out too.
-            _ => {}
+            _ => self.passed_over += 1,
         }
         Ok(false)
     }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, lgetxattr, llistxattr};
+use rustix::fs::{FileType, Mode, OFlags, Stat, getxattr, lgetxattr, listxattr, llistxattr};
 use rustix::io::Errno;
 use tar::{EntryType, Header};
 
@@ -18,6 +18,8 @@ pub(super) struct Writer<W: Write> {
     pub(super) out: W,
     /// Entries so far.
     pub(super) entries: u64,
+    /// Bytes of files so far.
+    pub(super) bytes: u64,
     /// Whether times are written to the nanosecond, which takes another kilobyte an entry.
     pub(super) nanoseconds: bool,
     /// The latest time that an entry may have, in seconds.
@@ -26,7 +28,7 @@ pub(super) struct Writer<W: Write> {
 
 impl<W: Write> Writer<W> {
     pub(super) fn new(out: W, nanoseconds: bool) -> Self {
-        Self { out, entries: 0, nanoseconds, latest: None }
+        Self { out, entries: 0, bytes: 0, nanoseconds, latest: None }
     }
 
     /// Writes a regular file. False if it is none any more: a running container may have
@@ -55,6 +57,7 @@ impl<W: Write> Writer<W> {
         let mut content = File::from(file).take(size).chain(io::repeat(0)).take(size);
         io::copy(&mut content, &mut self.out).map_err(|error| failed("read", path, error))?;
         self.pad(size, path)?;
+        self.bytes += size;
         Ok(true)
     }
 
@@ -143,14 +146,33 @@ impl<W: Write> Writer<W> {
 
 /// The extended attributes of an entry, sorted, without those that are overlayfs's
 /// own. Two of them mean that the entry is not whole without the layers below.
-pub(super) fn attributes(fd: &OwnedFd, name: &CStr, path: &[u8]) -> Result<Vec<Xattr>, Error> {
-    let target = proc_path(fd, name);
+pub(super) fn attributes(fd: &OwnedFd, name: &CStr, path: &[u8]) -> Result<Attributes, Error> {
+    attributes_at(&proc_path(fd, name), path, false)
+}
+
+/// The extended attributes of the file that a path of the host leads to, as an archive of a layer has them.
+///
+/// # Errors
+///
+/// Those of listxattr(2) and getxattr(2).
+pub fn attributes_of(path: &std::path::Path) -> Result<Attributes, Error> {
+    use std::os::unix::ffi::OsStrExt;
+    attributes_at(path.as_os_str().as_bytes(), path.as_os_str().as_bytes(), true)
+}
+
+fn attributes_at(target: &[u8], path: &[u8], follow: bool) -> Result<Attributes, Error> {
     let at = |act| move |errno: Errno| failed(act, path, errno.into());
-    let mut names = vec![0; 64 * 1024];
-    let length = match llistxattr(&*target, &mut names[..]) {
-        Err(Errno::NOTSUP) => 0,
-        other => other.map_err(at("list the extended attributes of"))?,
+    // Most files have none: that is known before a buffer is needed.
+    let mut nothing: [u8; 0] = [];
+    let listed = |names: &mut [u8]| match follow {
+        true => listxattr(target, names),
+        false => llistxattr(target, names),
     };
+    if matches!(listed(&mut nothing), Ok(0) | Err(Errno::NOTSUP)) {
+        return Ok(Vec::new());
+    }
+    let mut names = vec![0; 64 * 1024];
+    let length = listed(&mut names[..]).map_err(at("list the extended attributes of"))?;
     let mut found = Vec::new();
     for key in names[..length].split(|byte| *byte == 0).filter(|key| !key.is_empty()) {
         if matches!(key, b"trusted.overlay.redirect" | b"trusted.overlay.metacopy") {
@@ -164,7 +186,12 @@ pub(super) fn attributes(fd: &OwnedFd, name: &CStr, path: &[u8]) -> Result<Vec<X
             continue;
         }
         let mut value = vec![0; 64 * 1024];
-        let length = lgetxattr(&*target, key, &mut value[..]).map_err(at("read an extended attribute of"))?;
+        let got = if follow {
+            getxattr(target, key, &mut value[..])
+        } else {
+            lgetxattr(target, key, &mut value[..])
+        };
+        let length = got.map_err(at("read an extended attribute of"))?;
         value.truncate(length);
         found.push((key.to_vec(), value));
     }
@@ -173,6 +200,9 @@ pub(super) fn attributes(fd: &OwnedFd, name: &CStr, path: &[u8]) -> Result<Vec<X
 }
 
 pub(super) type Xattr = (Vec<u8>, Vec<u8>);
+
+/// Names and values of extended attributes.
+pub type Attributes = Vec<(Vec<u8>, Vec<u8>)>;
 
 pub(super) fn failed(act: &'static str, path: &[u8], source: io::Error) -> Error {
     Error::Entry { act, path: shown(path), source }

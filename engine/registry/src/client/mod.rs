@@ -38,6 +38,8 @@ mod retry;
 
 mod session;
 
+pub mod fetch;
+
 mod manifests;
 
 mod blobs;
@@ -59,6 +61,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::{Error, Kind};
+pub use fetch::Download;
 pub use progress::{LayerState, Progress, Silent, Update};
 pub use pull::Pulled;
 pub use push::Pushed;

@@ -33,7 +33,8 @@ fn busybox(program: &Busybox, userland: &Finished) -> Result<SeedImage, Error> {
     image("library/busybox", Family::Oci, &[(&tags, vec![variant])], about)
 }
 
-/// A layer with `/etc/os-release`, and a `bash` that is the BusyBox shell.
+/// A layer with `/etc/os-release`, a `bash` that is the BusyBox shell, and the few tools of an Ubuntu
+/// that Dockerfiles call and BusyBox has not, or not under that name.
 fn ubuntu_layer(version: &str, name: &str) -> Result<Finished, Error> {
     let mut layer = Layer::new("COPY rootfs / # bash, os-release and lsb-release");
     layer.file(
@@ -41,6 +42,13 @@ fn ubuntu_layer(version: &str, name: &str) -> Result<Finished, Error> {
         0o755,
         b"#!/bin/sh\n# A stand-in: the shell of BusyBox under this name.\nexec /bin/sh \"$@\"\n",
     )?;
+    for (path, script) in [
+        ("usr/sbin/groupadd", include_str!("tools/groupadd")),
+        ("usr/sbin/useradd", include_str!("tools/useradd")),
+        ("usr/bin/curl", include_str!("tools/curl")),
+    ] {
+        layer.file(path, 0o755, script.as_bytes())?;
+    }
     let release = format!(
         "NAME=\"Ubuntu (stand-in)\"\nVERSION=\"{version} ({name}), a stand-in made of BusyBox\"\nID=ubuntu\n\
          VERSION_ID=\"{version}\"\nPRETTY_NAME=\"Stand-in for Ubuntu {version}\"\n"

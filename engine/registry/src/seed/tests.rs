@@ -89,6 +89,24 @@ fn images_are_chosen_by_the_names_that_people_write() {
 }
 
 #[test]
+fn tools_of_a_stand_in_refuse_what_they_do_not_know() {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/seed/tools");
+    for (tool, arguments) in [
+        ("groupadd", &["--nonsense"][..]),
+        ("groupadd", &[]),
+        ("useradd", &["-x", "who"]),
+        ("useradd", &["-r", "one", "two"]),
+        ("curl", &["--nonsense", "http://127.0.0.1/"]),
+        ("curl", &[]),
+    ] {
+        let output =
+            Command::new("/bin/sh").arg(tools.join(tool)).args(arguments).output().expect("sh is there");
+        assert_eq!(output.status.code(), Some(2), "{tool} {arguments:?}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("usage: "), "{tool}");
+    }
+}
+
+#[test]
 fn what_is_no_busybox_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("busybox");

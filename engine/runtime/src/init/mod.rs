@@ -12,7 +12,9 @@ mod root;
 
 pub(crate) mod user;
 
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 
 use glassdock_kernel::capability;
 use glassdock_kernel::cgroup::Cgroup;
@@ -42,6 +44,8 @@ pub(crate) struct Init<'a> {
     pub(crate) ends: ProcessEnds,
     /// The container's root, attached; from the step `root` to `pivot`.
     pub(crate) root: Option<(mount::Detached, Root)>,
+    /// Variables whose values are secret, from the step `secrets` on.
+    pub(crate) secrets: Vec<std::ffi::OsString>,
     /// The program's side of the terminal, from the step `console` on.
     pub(crate) terminal: Option<OwnedFd>,
 }
@@ -70,6 +74,8 @@ const SET_UP: &[NamedStep] = &[
     ("names", set_names),
     ("propagation", root::cut_propagation),
     ("root", root::mount_root),
+    ("stacks", mounts::mount_stacks),
+    ("secrets", read_secrets),
     ("mounts", mounts::mount_all),
     ("devices", root::make_devices),
     ("console", root::open_console),
@@ -181,6 +187,32 @@ fn set_names(init: &mut Init<'_>) -> Step {
         return Err(Failure::Invalid("a hostname takes a new uts namespace".to_owned()));
     }
     Ok(namespace::set_names(&init.trace, hostname, domainname)?)
+}
+
+/// A variable's value is at most so long, in bytes: execve(2) takes no more.
+const LONGEST_VALUE: u64 = 128 * 1024 - 1;
+
+/// Reads the variables whose values lie in files of the host.
+///
+/// Before the pivot, as they are the host's; they go to execve(2) from here, and nowhere else.
+fn read_secrets(init: &mut Init<'_>) -> Step {
+    for variable in &init.extras.secret_env {
+        let failed = |error: std::io::Error| glassdock_kernel::Error::Invalid {
+            what: "secret of the variable",
+            value: variable.name.clone(),
+            reason: match error.kind() {
+                std::io::ErrorKind::NotFound => "its file is not there",
+                _ => "its file can't be read",
+            },
+        };
+        let mut value = Vec::new();
+        let file = std::fs::File::open(&variable.path).map_err(failed)?;
+        file.take(LONGEST_VALUE).read_to_end(&mut value).map_err(failed)?;
+        let mut pair = format!("{}=", variable.name).into_bytes();
+        pair.append(&mut value);
+        init.secrets.push(std::ffi::OsString::from_vec(pair));
+    }
+    Ok(())
 }
 
 /// Sets kernel parameters; sysctl(8).

@@ -22,6 +22,21 @@ pub(super) fn mount_all(init: &mut Init<'_>) -> Step {
     Ok(())
 }
 
+/// Mounts the stacks that binds take their files from, each over an empty folder of the host.
+///
+/// In this namespace only, so that the host never sees them, and they go with it. A detached mount
+/// would do, but its parts can't be bound before Linux 6.15: open_tree(2) wants them attached.
+pub(super) fn mount_stacks(init: &mut Init<'_>) -> Step {
+    for stack in &init.extras.stacks {
+        let layers = &stack.layers;
+        let upper = layers.upper.clone().zip(layers.work.clone());
+        let overlay = mount::Overlay { lower: layers.lower.clone(), upper, volatile: layers.volatile };
+        let detached = overlay.mount(&init.trace)?;
+        mount::attach(&init.trace, &detached, &Place::open(&stack.place)?)?;
+    }
+    Ok(())
+}
+
 /// Whether a mount shows something that exists, instead of a new file system.
 pub(super) fn is_bind(mount: &Mount) -> bool {
     mount.kind.as_deref() == Some("bind")

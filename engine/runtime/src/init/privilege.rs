@@ -75,7 +75,7 @@ pub(super) fn become_program(init: &mut Init<'_>) -> Step {
         filter.load(trace, false)?;
     }
     capability::drop_to(trace, &init.privileges.capabilities, &identity.user)?;
-    let program = find_program(process, &identity)?;
+    let program = find_program(process, &identity, std::mem::take(&mut init.secrets))?;
     if process.no_new_privileges
         && let Some(filter) = filter
     {
@@ -108,12 +108,17 @@ fn own_stdio(identity: &Identity, tty: bool) {
     }
 }
 
-fn find_program(process: &crate::oci::Process, identity: &Identity) -> Result<Program, Failure> {
+fn find_program(
+    process: &crate::oci::Process,
+    identity: &Identity,
+    secrets: Vec<OsString>,
+) -> Result<Program, Failure> {
     let argv: Vec<OsString> = process.args.iter().map(OsString::from).collect();
     let mut env: Vec<OsString> = process.env.iter().map(OsString::from).collect();
     if !process.env.iter().any(|pair| pair.starts_with("HOME=")) {
         env.push(format!("HOME={}", identity.home).into());
     }
+    env.extend(secrets);
     // A relative command is meant from the working directory, which must exist for this user.
     std::env::set_current_dir(&process.cwd)
         .map_err(|error| Failure::from(glassdock_kernel::Error::call("chdir", process.cwd.clone(), error)))?;

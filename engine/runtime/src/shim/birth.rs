@@ -105,6 +105,7 @@ pub(super) fn give_birth(
                 trace: init_trace,
                 ends,
                 root: None,
+                secrets: Vec::new(),
                 terminal: None,
             })
         })

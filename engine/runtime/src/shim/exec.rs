@@ -162,6 +162,7 @@ impl Server {
                 trace: trace.with_pid(pid_on(&host_proc)),
                 ends,
                 root: None,
+                secrets: Vec::new(),
                 terminal: None,
             };
             if let Err(failure) = open_terminal(&mut init) {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use glassdock_build::ignore::{self, Ignore};
+use glassdock_build::remote::Remote;
 use tokio::sync::mpsc;
 
 use super::super::archive::channel_stream;
@@ -18,6 +19,8 @@ use crate::failure::{Failure, file_failure};
 pub(crate) struct Sent {
     /// Where the Dockerfile lies in it.
     pub dockerfile: String,
+    /// What the daemon fetches by itself, instead of an archive.
+    pub remote: Option<String>,
     source: Source,
 }
 
@@ -26,22 +29,28 @@ enum Source {
     Folder { folder: PathBuf, ignore: Ignore, extra: Option<Vec<u8>> },
     /// A Dockerfile alone.
     File(Vec<u8>),
+    /// Nothing: the daemon fetches it.
+    Nothing,
     /// An archive from standard input: its first bytes, and the rest.
     Archive(Vec<u8>),
 }
 
 /// Looks at what the operand of `build` names.
 pub(crate) fn of(operand: &str, file: &str) -> Result<Sent, Failure> {
+    if operand == "-" && file == "-" {
+        return Err(Failure::say("invalid argument: can't use stdin for both build context and dockerfile"));
+    }
     if operand == "-" {
         return from_stdin(file);
     }
-    if operand.starts_with("http://")
-        || operand.starts_with("https://")
-        || operand.starts_with("git") && operand.contains("://")
-    {
-        return Err(Failure::say(format!(
-            "unable to prepare context: {operand}: contexts from a URL are not supported; fetch it and name the folder"
-        )));
+    if !Path::new(operand).is_dir() && Remote::of_context(operand).is_some() {
+        if file == "-" {
+            return Err(Failure::say(
+                "invalid argument: can't use stdin for both build context and dockerfile",
+            ));
+        }
+        let dockerfile = if file.is_empty() { "Dockerfile" } else { file }.to_owned();
+        return Ok(Sent { dockerfile, remote: Some(operand.to_owned()), source: Source::Nothing });
     }
     let folder = std::fs::canonicalize(operand)
         .map_err(|_| Failure::say(format!("unable to prepare context: path \"{operand}\" not found")))?;
@@ -52,7 +61,7 @@ pub(crate) fn of(operand: &str, file: &str) -> Result<Sent, Failure> {
     }
     let (dockerfile, extra) = dockerfile(&folder, file)?;
     let ignore = ignored(&folder, &dockerfile)?;
-    Ok(Sent { dockerfile, source: Source::Folder { folder, ignore, extra } })
+    Ok(Sent { dockerfile, remote: None, source: Source::Folder { folder, ignore, extra } })
 }
 
 /// The Dockerfile's path in the context, and its bytes if it lies elsewhere.
@@ -109,13 +118,13 @@ fn from_stdin(file: &str) -> Result<Sent, Failure> {
         start.get(257..262) == Some(b"ustar") || compressed.iter().any(|magic| start.starts_with(magic));
     if archive {
         let dockerfile = if file.is_empty() { "Dockerfile" } else { file }.to_owned();
-        return Ok(Sent { dockerfile, source: Source::Archive(start) });
+        return Ok(Sent { dockerfile, remote: None, source: Source::Archive(start) });
     }
     start.extend(read_all(&mut input, "-")?);
     if start.is_empty() {
         return Err(Failure::say("unable to prepare context: build from stdin is empty"));
     }
-    Ok(Sent { dockerfile: "Dockerfile".to_owned(), source: Source::File(start) })
+    Ok(Sent { dockerfile: "Dockerfile".to_owned(), remote: None, source: Source::File(start) })
 }
 
 fn read_all(input: &mut dyn Read, name: &str) -> Result<Vec<u8>, Failure> {
@@ -123,6 +132,14 @@ fn read_all(input: &mut dyn Read, name: &str) -> Result<Vec<u8>, Failure> {
     let limit = glassdock_build::language::LARGEST_FILE as u64 + 1;
     input.take(limit).read_to_end(&mut bytes).map_err(|error| file_failure("read", name, &error))?;
     Ok(bytes)
+}
+
+/// A folder as an archive, all of it.
+pub(crate) fn folder_stream(
+    folder: PathBuf,
+) -> impl futures_util::Stream<Item = io::Result<Bytes>> + Send + use<> {
+    let source = Source::Folder { folder, ignore: Ignore::default(), extra: None };
+    Sent { dockerfile: String::new(), remote: None, source }.stream(Arc::default())
 }
 
 impl Sent {
@@ -138,6 +155,7 @@ impl Sent {
                 Source::Folder { folder: folder.clone(), ignore: ignore.clone(), extra: extra.clone() }
             }
             Source::File(bytes) => Source::File(bytes.clone()),
+            Source::Nothing => Source::Nothing,
             Source::Archive(start) => Source::Archive(start.clone()),
         };
         std::thread::spawn(move || {
@@ -154,6 +172,7 @@ impl Sent {
 
 fn write(source: &Source, dockerfile: &str, out: &mut impl Write) -> io::Result<()> {
     match source {
+        Source::Nothing => Ok(()),
         Source::Archive(start) => {
             out.write_all(start)?;
             io::copy(&mut io::stdin().lock(), out).map(drop)

@@ -4,7 +4,11 @@
 //!   folder ─ .dockerignore ─► tar ─► POST /build ─► the daemon's words, as they come
 //! ```
 
+mod cache;
+
 mod context;
+
+mod lend;
 
 pub(crate) mod read;
 
@@ -37,15 +41,23 @@ pub(crate) async fn build(cx: &mut Context, args: &Args) -> Result<(), Failure> 
         known @ ("" | "auto" | "plain" | "tty" | "json") => known,
         other => return Err(Failure::say(format!("invalid progress mode {other}"))),
     };
+    cache::check(args)?;
     let context = context::of(operand, args.text("file"))?;
-    let pairs = query(args, &context.dockerfile)?;
+    let cached = cache::from(cx, args).await?;
+    let mut pairs = query(args, &context.dockerfile)?;
+    if !cached.is_empty() {
+        pairs.push(("cachefrom", json!(cached).to_string()));
+    }
+    pairs.extend(context.remote.clone().map(|remote| ("remote", remote)));
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let sent = Arc::new(AtomicU64::new(0));
     let stream = context.stream(Arc::clone(&sent));
-    let headers = [("content-type", "application/x-tar".to_owned())];
+    let lent = lend::lend(cx, args).await?;
+    let mut headers = vec![("content-type", "application/x-tar".to_owned())];
+    headers.extend(lent.header.clone().map(|id| ("x-glassdock-build", id)));
     let path = with_query("/build", &pairs);
     let response = cx.client.send_stream(Method::POST, &path, stream, &headers).await?;
-    if !quiet && progress != "json" {
+    if !quiet && progress != "json" && context.remote.is_none() {
         // The answer begins when the context is there whole.
         let size = units::size(number(sent.load(Ordering::Relaxed)));
         cx.out.text(format!("Sending build context to Docker daemon  {size}\r\r\n"));
@@ -60,6 +72,7 @@ pub(crate) async fn build(cx: &mut Context, args: &Args) -> Result<(), Failure> 
         show(&mut lines, &mut Screen::out(&mut cx.out), aux).await
     };
     shown?;
+    cache::to(cx, args, &id).await?;
     let file = args.text("iidfile");
     if !file.is_empty() {
         std::fs::write(file, &id).map_err(|error| file_failure("open", file, &error))?;
@@ -140,8 +153,6 @@ fn query(args: &Args, dockerfile: &str) -> Result<Vec<(&'static str, String)>, F
     put("labels", json!(labels), labels.is_empty());
     let security = args.commas("security-opt");
     put("securityopt", json!(security), security.is_empty());
-    let cached = args.commas("cache-from");
-    put("cachefrom", json!(cached), cached.is_empty());
     let nothing = ulimits.is_empty();
     put("ulimits", Value::from(ulimits), nothing);
     pairs.push(("extrahosts", args.list("add-host").join(",")));
