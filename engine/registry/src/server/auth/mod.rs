@@ -138,10 +138,10 @@ impl Reach {
 }
 
 impl Auth {
-    /// Reads the users, and the key for tokens from the registry's folder.
-    pub(super) fn new(config: AuthConfig, root: &std::path::Path) -> io::Result<Self> {
+    /// Reads the users. Tokens are signed with `key`.
+    pub(super) fn new(config: AuthConfig, key: &[u8]) -> io::Result<Self> {
         let users = Htpasswd::open(&config.htpasswd)?;
-        let tokens = Tokens::new(root, &config.service, config.lifetime)?;
+        let tokens = Tokens::new(key, &config.service, config.lifetime);
         Ok(Self { config, users, tokens })
     }
 

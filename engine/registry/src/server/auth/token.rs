@@ -1,13 +1,9 @@
 //! Tokens: what somebody may do for some minutes, signed by this registry.
 //!
 //! A token is a JSON Web Token (RFC 7519) with the claims of the "Token Authentication
-//! Implementation" of Docker's registry, signed with HMAC-SHA-256 by a key that lies in the
-//! registry's folder: all servers of a folder take each other's tokens.
+//! Implementation" of Docker's registry, signed with HMAC-SHA-256 by a key that lies where
+//! the registry is kept: all servers of one place take each other's tokens.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -56,9 +52,9 @@ const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
 const LEEWAY: u64 = 30;
 
 impl Tokens {
-    pub(super) fn new(root: &Path, service: &str, lifetime: Duration) -> io::Result<Self> {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &key(&root.join("token.key"))?);
-        Ok(Self { key, service: service.to_owned(), lifetime })
+    pub(super) fn new(key: &[u8], service: &str, lifetime: Duration) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        Self { key, service: service.to_owned(), lifetime }
     }
 
     /// The answer of the token service.
@@ -140,45 +136,18 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The key of this folder, which is made where it is missing. Of several servers that begin at
-/// the same time one makes it.
-fn key(path: &Path) -> io::Result<Vec<u8>> {
-    if let Ok(key) = fs::read(path) {
-        if key.len() == 32 {
-            return Ok(key);
-        }
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("{} is no key of 32 bytes; remove it, and everybody logs in again", path.display()),
-        ));
-    }
-    let mut key = vec![0; 32];
-    getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
-    let temporary = path.with_extension(crate::server::storage::random_name());
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(&key).and_then(|()| file.sync_all())?;
-    let linked = fs::hard_link(&temporary, path);
-    fs::remove_file(&temporary)?;
-    match linked {
-        Ok(()) => Ok(key),
-        Err(_) => fs::read(path),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_token_is_good_as_it_is_and_for_a_time() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let tokens =
-            |lifetime| Tokens::new(folder.path(), "here", Duration::from_secs(lifetime)).expect("a key");
+        let tokens = |lifetime| Tokens::new(&[7; 32], "here", Duration::from_secs(lifetime));
         let mut access = Access::parse("repository:a/b:pull,push,x").expect("a scope");
         access.keep(|name, action| name == "a/b" && action != Action::Push, true);
         let text = |value: &Value| value["token"].as_str().expect("a text").to_owned();
         let token = text(&tokens(60).give("ali", std::slice::from_ref(&access)));
-        let (user, found) = tokens(60).verify(&token).expect("good, also at another server of the folder");
+        let (user, found) = tokens(60).verify(&token).expect("good, also at another server with the key");
         assert_eq!(user, "ali");
         assert!(found[0].allows("a/b", Action::Pull) && !found[0].allows("a/b", Action::Push));
         assert!(!found[0].allows("a", Action::Pull));

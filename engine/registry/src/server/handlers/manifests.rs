@@ -6,7 +6,7 @@ use http::header;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-use super::{Answer, CONTENT_DIGEST, blocking, empty, is_known, query, set, text};
+use super::{Answer, CONTENT_DIGEST, blocking, empty, is_known, query, quick, set, text};
 use crate::server::body::{Body, Received};
 use crate::server::error::{Code, Refusal};
 use crate::server::manifest::Manifest;
@@ -21,8 +21,8 @@ const TAGS_LIMIT: usize = 100;
 
 /// GET and HEAD. The manifest goes out byte for byte as it was pushed, whatever the client
 /// accepts: another form would have another digest.
-pub(super) fn read(storage: &Storage, parts: &Parts, name: &Name, reference: &Reference) -> Answer {
-    let manifest = storage.manifest(name, reference)?;
+pub(super) async fn read(storage: &Arc<Storage>, parts: &Parts, name: Name, reference: Reference) -> Answer {
+    let manifest = quick(storage, move |storage| storage.manifest(&name, &reference)).await?;
     let digest = manifest.digest.to_string();
     let etag = format!("\"{digest}\"");
     let mut response = if is_known(parts, &etag) {
@@ -83,7 +83,11 @@ pub(super) async fn put(
         check_contents(&storage, &name, &manifest)?;
         storage.put_manifest(&name, &digest, &manifest, &bytes, &tags, &adding)?;
         drop(adding);
-        tags.iter().for_each(|tag| storage.is_ours(&name, tag));
+        if storage.looks_again() {
+            // A collection of garbage may have taken something away since we looked.
+            check_contents(&storage, &name, &manifest)?;
+        }
+        storage.are_ours(&name, &tags);
         let mut response = empty(StatusCode::CREATED);
         set(&mut response, header::LOCATION, &format!("/v2/{name}/manifests/{digest}"));
         set(&mut response, CONTENT_DIGEST, &digest.to_string());
