@@ -94,6 +94,8 @@ pub struct Config {
     pub largest_blob: u64,
     /// The largest manifest, in bytes.
     pub largest_manifest: usize,
+    /// Whether manifests may name blobs and manifests that aren't here (yet).
+    pub sparse: bool,
     /// Where a line is written for each request; `-` is standard output.
     pub access_log: Option<PathBuf>,
     /// How often garbage is collected, and how.
@@ -130,6 +132,7 @@ impl Config {
             grace: Duration::from_secs(10),
             largest_blob: u64::MAX,
             largest_manifest: manifest::MANIFEST_LIMIT,
+            sparse: false,
             access_log: None,
             collect_every: None,
             collecting: Collecting::default(),
@@ -182,6 +185,9 @@ pub enum Error {
     },
 }
 
+/// So often it is noted how often images were pulled.
+const COUNTED: Duration = Duration::from_secs(10);
+
 /// What all connections share.
 #[derive(Debug)]
 struct Shared {
@@ -192,6 +198,7 @@ struct Shared {
     secure: bool,
     largest_blob: u64,
     largest_manifest: usize,
+    sparse: bool,
     access_log: Option<AccessLog>,
     auth: Option<Auth>,
     mirror: Option<Mirror>,
@@ -218,8 +225,9 @@ impl Server {
     pub async fn bind(config: Config) -> Result<Self, Error> {
         let tls = config.tls.map(|files| tls::acceptor(&files)).transpose()?;
         let (place, durable, guarded) = (config.place.clone(), config.durable, config.auth.is_some());
+        let port = config.listen.port();
         let opening = tokio::task::spawn_blocking(move || {
-            let storage = Storage::open(&place, durable)?;
+            let storage = Storage::open(&place, durable, port)?;
             let key = if guarded { storage.secret("token.key") } else { Ok(Vec::new()) };
             Ok::<_, io::Error>((storage, key))
         });
@@ -247,6 +255,7 @@ impl Server {
             secure: tls.is_some(),
             largest_blob: config.largest_blob,
             largest_manifest: config.largest_manifest,
+            sparse: config.sparse,
             access_log,
             auth,
             mirror,
@@ -294,12 +303,29 @@ impl Server {
                 }
             })
         });
+        let counting = Arc::clone(&storage);
+        let counter = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(COUNTED).await;
+                let storage = Arc::clone(&counting);
+                if let Ok(Err(refusal)) = tokio::task::spawn_blocking(move || storage.note_pulls()).await {
+                    // They are noted the next time.
+                    tracing::warn!("cannot note how often images are pulled: {}", refusal.reason());
+                }
+            }
+        });
         connection::accept(self, shutdown).await;
+        counter.abort();
         if let Some(collector) = collector {
             collector.abort();
         }
         // What isn't written out now is read from the journal after the next start.
-        let _ = tokio::task::spawn_blocking(move || storage.settle()).await;
+        let _ = tokio::task::spawn_blocking(move || {
+            // That some pulls aren't counted matters to nobody at this point.
+            let _ = storage.note_pulls();
+            storage.settle()
+        })
+        .await;
     }
 }
 
@@ -315,7 +341,7 @@ pub fn collect(place: impl Into<Where>, how: Collecting) -> Result<Collected, Er
     if matches!(&place, Where::Folder(root) if !root.join("repositories").is_dir()) {
         return Err(failed(io::Error::new(io::ErrorKind::NotFound, "there is no registry in it")));
     }
-    let storage = Storage::open(&place, true).map_err(failed)?;
+    let storage = Storage::open(&place, true, 0).map_err(failed)?;
     let collected = storage.collect(how).map_err(|refusal| failed(io::Error::other(refusal.reason())))?;
     storage.settle().map_err(failed)?;
     Ok(collected)

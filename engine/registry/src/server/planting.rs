@@ -24,7 +24,7 @@ pub fn plant(place: impl Into<Where>, images: &[SeedImage]) -> Result<(), Error>
     let place = place.into();
     let failed = |source| Error::Storage { place: place.clone(), source };
     // Many small files: they are written out together at the end.
-    let storage = Storage::open(&place, false).map_err(failed)?;
+    let storage = Storage::open(&place, false, 0).map_err(failed)?;
     images.iter().try_for_each(|image| {
         plant_one(&storage, image).map_err(|refusal| {
             failed(io::Error::other(format!("cannot plant {}: {refusal}", image.repository)))
@@ -44,7 +44,7 @@ fn plant_one(storage: &Storage, image: &SeedImage) -> Result<(), Refusal> {
     for content in &image.manifests {
         let digest = verified(&content.digest, &content.bytes)?;
         let manifest = Manifest::parse(&content.bytes, Some(&content.media_type))?;
-        check_contents(storage, &name, &manifest)?;
+        check_contents(storage, &name, &manifest, false)?;
         storage.put_manifest(
             &name,
             &digest,

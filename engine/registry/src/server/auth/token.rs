@@ -41,6 +41,9 @@ struct Claims {
     iat: u64,
     jti: String,
     access: Vec<Access>,
+    /// Of a refresh token: of the password that it was given for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mark: Option<String>,
 }
 
 /// No token of ours is longer.
@@ -48,6 +51,8 @@ const LENGTH_LIMIT: usize = 16 * 1024;
 /// The header of all our tokens, `{"alg":"HS256","typ":"JWT"}`. No other is looked at, so
 /// that nobody can choose a weaker way.
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+/// A refresh token is good for half a year, or until the password is changed.
+const REFRESH: Duration = Duration::from_secs(180 * 24 * 60 * 60);
 /// How far the clocks of servers that share a folder may be apart.
 const LEEWAY: u64 = 30;
 
@@ -60,20 +65,8 @@ impl Tokens {
     /// The answer of the token service.
     pub(super) fn give(&self, user: &str, access: &[Access]) -> Value {
         let now = now();
-        let claims = Claims {
-            iss: self.service.clone(),
-            sub: user.to_owned(),
-            aud: self.service.clone(),
-            exp: now + self.lifetime.as_secs(),
-            nbf: now.saturating_sub(LEEWAY),
-            iat: now,
-            jti: crate::server::storage::random_name(),
-            access: access.to_vec(),
-        };
-        let body = URL_SAFE_NO_PAD.encode(json!(claims).to_string());
-        let signed = format!("{HEADER}.{body}");
-        let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, signed.as_bytes()));
-        let token = format!("{signed}.{signature}");
+        let token =
+            self.sign(&self.claims(now, user, self.service.clone(), self.lifetime, access.to_vec(), None));
         let issued = jiff::Timestamp::from_second(i64::try_from(now).unwrap_or(0)).unwrap_or_default();
         json!({
             "token": token,
@@ -83,8 +76,58 @@ impl Tokens {
         })
     }
 
+    /// A token that stands for a user's password at the token service, and for nothing else.
+    pub(super) fn give_refresh(&self, user: &str, mark: String) -> String {
+        self.sign(&self.claims(now(), user, self.refresh_audience(), REFRESH, Vec::new(), Some(mark)))
+    }
+
+    /// Whom a refresh token was given, and the mark of the password then.
+    pub(super) fn verify_refresh(&self, token: &str) -> Option<(String, String)> {
+        let claims = self.claims_of(token, &self.refresh_audience())?;
+        Some((claims.sub, claims.mark?))
+    }
+
+    /// Another audience than that of the tokens for the registry, so that neither passes for the other.
+    fn refresh_audience(&self) -> String {
+        format!("{} token service", self.service)
+    }
+
+    fn claims(
+        &self,
+        now: u64,
+        user: &str,
+        audience: String,
+        lifetime: Duration,
+        access: Vec<Access>,
+        mark: Option<String>,
+    ) -> Claims {
+        Claims {
+            iss: self.service.clone(),
+            sub: user.to_owned(),
+            aud: audience,
+            exp: now + lifetime.as_secs(),
+            nbf: now.saturating_sub(LEEWAY),
+            iat: now,
+            jti: crate::server::storage::random_name(),
+            access,
+            mark,
+        }
+    }
+
+    fn sign(&self, claims: &Claims) -> String {
+        let body = URL_SAFE_NO_PAD.encode(json!(claims).to_string());
+        let signed = format!("{HEADER}.{body}");
+        let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, signed.as_bytes()));
+        format!("{signed}.{signature}")
+    }
+
     /// Whose a token is and what it is good for, if it is ours and still good.
     pub(super) fn verify(&self, token: &str) -> Option<(String, Vec<Access>)> {
+        let claims = self.claims_of(token, &self.service)?;
+        Some((claims.sub, claims.access))
+    }
+
+    fn claims_of(&self, token: &str, audience: &str) -> Option<Claims> {
         if token.len() > LENGTH_LIMIT {
             return None;
         }
@@ -93,8 +136,8 @@ impl Tokens {
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         hmac::verify(&self.key, signed.as_bytes(), &signature).ok()?;
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).ok()?).ok()?;
-        let good = claims.aud == self.service && (claims.nbf..claims.exp).contains(&now());
-        good.then_some((claims.sub, claims.access))
+        let good = claims.aud == audience && (claims.nbf..claims.exp).contains(&now());
+        good.then_some(claims)
     }
 }
 

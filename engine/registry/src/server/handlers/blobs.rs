@@ -82,21 +82,30 @@ pub(super) async fn read(
     Ok(response)
 }
 
-/// A blob of the mirrored registry, as it comes. There are no ranges while it does.
+/// A blob of the mirrored registry, or a part of it, as it comes.
 async fn fetched(mirror: &Mirror, parts: &Parts, name: &Name, digest: &Digest) -> Answer {
     let unknown = || Refusal::new(Code::BlobUnknown, format!("repository {name} has no blob {digest}"));
-    let mut response = empty(StatusCode::OK);
-    let size = if parts.method == Method::HEAD {
-        mirror.blob_size(name, digest).await?.ok_or_else(unknown)?
+    let (size, growing) = if parts.method == Method::HEAD {
+        (mirror.blob_size(name, digest).await?.ok_or_else(unknown)?, None)
     } else {
         let growing = mirror.blob(name, digest).await?.ok_or_else(unknown)?;
-        let size = growing.size;
-        *response.body_mut() = Body::Growing(growing);
-        size
+        (growing.size, Some(growing))
     };
-    set(&mut response, header::CONTENT_LENGTH, &size.to_string());
+    let etag = format!("\"{digest}\"");
+    let range = range_of(parts, size, &etag)?;
+    let (offset, length) = range.unwrap_or((0, size));
+    let mut response = empty(if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
+    if let Some(growing) = growing {
+        *response.body_mut() = Body::Growing(growing.part(offset, length));
+    }
+    if range.is_some() {
+        let last = offset + length - 1;
+        set(&mut response, header::CONTENT_RANGE, &format!("bytes {offset}-{last}/{size}"));
+    }
+    set(&mut response, header::CONTENT_LENGTH, &length.to_string());
     set(&mut response, header::CONTENT_TYPE, "application/octet-stream");
-    set(&mut response, header::ETAG, &format!("\"{digest}\""));
+    set(&mut response, header::ETAG, &etag);
+    set(&mut response, header::ACCEPT_RANGES, "bytes");
     set(&mut response, CONTENT_DIGEST, &digest.to_string());
     Ok(response)
 }

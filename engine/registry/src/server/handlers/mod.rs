@@ -106,7 +106,9 @@ async fn route(shared: &Shared, request: Request<Incoming>, user: &mut Option<St
         (Route::Base, _) if get => Ok(json(StatusCode::OK, "application/json", Bytes::from_static(b"{}"))),
         (Route::Catalog, _) if get => lists::catalog(storage, &parts).await,
         (Route::Tags(name), _) if get => lists::tags(storage, mirror, &parts, name).await,
-        (Route::Referrers(name, subject), _) if get => lists::referrers(storage, &parts, name, subject).await,
+        (Route::Referrers(name, subject), _) if get => {
+            lists::referrers(storage, mirror, &parts, name, subject).await
+        }
         (Route::Blob(name, digest), _) if get => {
             let open = matches!(reach, Reach::Anything);
             blobs::read(storage, mirror.map(|mirror| (mirror, open)), &parts, &name, &digest).await
@@ -119,7 +121,8 @@ async fn route(shared: &Shared, request: Request<Incoming>, user: &mut Option<St
             manifests::read(storage, &parts, name, reference).await
         }
         (Route::Manifest(name, reference), "PUT") => {
-            manifests::put(storage, &parts, body, shared.largest_manifest, (name, reference)).await
+            let limits = (shared.largest_manifest, shared.sparse);
+            manifests::put(storage, &parts, body, limits, (name, reference)).await
         }
         (Route::Manifest(name, reference), "DELETE") => manifests::delete(storage, name, reference).await,
         (Route::Uploads(name), "POST") => {

@@ -25,10 +25,12 @@ impl Shelves {
         self.0.repositories()
     }
 
-    /// What is told about a repository; nothing, where nobody told anything.
+    /// What is told about a repository; nothing, where nobody told anything. Its pulls are counted.
     pub(super) fn about(&self, name: &Name) -> Result<About, Refusal> {
         let text = self.0.read_about(name)?;
-        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+        let mut about: About = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        about.pulls = about.pulls.saturating_add(self.0.pulls(name)?);
+        Ok(about)
     }
 
     /// The tags of a repository, sorted.

@@ -84,6 +84,22 @@ impl Turns {
 }
 
 impl Mirror {
+    /// The descriptors of what the other registry says is about a manifest; none where it has no
+    /// such list or is away.
+    pub(super) async fn referrers(&self, name: &Name, subject: &Digest) -> Vec<serde_json::Value> {
+        if self.is_away() {
+            return Vec::new();
+        }
+        let found = self.upstream.referrers(&self.trace, name.as_str(), subject).await;
+        let mut found = found.ok().flatten().unwrap_or_default();
+        // What is no descriptor is not handed on.
+        found.retain(|descriptor| {
+            let digest = descriptor["digest"].as_str().and_then(|text| text.parse::<Digest>().ok());
+            digest.is_some() && descriptor["mediaType"].is_string() && descriptor["size"].is_u64()
+        });
+        found
+    }
+
     pub(super) fn new(config: MirrorConfig, storage: Arc<Storage>, trace: Trace) -> Result<Self, Error> {
         let upstream = Upstream::new(Client::new(config.client), &config.url, config.credentials)?;
         Ok(Self {

@@ -31,6 +31,7 @@ impl Settings {
         config.place = self.place();
         config.listen = address(&self.listen).map_err(|reason| wrong("listen", &reason))?;
         config.durable = self.storage.durable;
+        config.sparse = self.storage.sparse;
         config.idle = self.limits.idle.0;
         config.connections = self.limits.connections;
         config.largest_blob = self.limits.blob.map_or(u64::MAX, |size| size.0);

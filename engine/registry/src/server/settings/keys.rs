@@ -45,6 +45,7 @@ pub const KEYS: &[Key] = &[
         "",
         "Whether what was answered for outlives a loss of power [default: true]",
     ),
+    key("storage.sparse", "sparse", "", "Accept manifests that name what isn't here (yet) [default: false]"),
     key(
         "storage.s3.bucket",
         "s3-bucket",

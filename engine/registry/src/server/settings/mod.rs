@@ -68,6 +68,8 @@ pub struct StorageSettings {
     pub root: PathBuf,
     /// Whether what was answered for outlives a loss of power.
     pub durable: bool,
+    /// Whether manifests may name blobs and manifests that aren't here (yet).
+    pub sparse: bool,
     /// The bucket that everything is kept in.
     pub s3: BucketSettings,
 }
@@ -183,7 +185,12 @@ impl Default for Settings {
 
 impl Default for StorageSettings {
     fn default() -> Self {
-        Self { root: "/var/lib/glassdock-registry".into(), durable: true, s3: BucketSettings::default() }
+        Self {
+            root: "/var/lib/glassdock-registry".into(),
+            durable: true,
+            sparse: false,
+            s3: BucketSettings::default(),
+        }
     }
 }
 

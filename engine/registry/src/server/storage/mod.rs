@@ -10,11 +10,12 @@
 //!       _referrers/sha256-5f70…/sha256-9a…  the descriptor of a manifest about a manifest
 //!       _uploads/4b1c…                      what came so far of an upload
 //!       _mirrored/latest                    empty: the tag came from another registry, and when
+//!       _pulls/HOST-PORT                    how often a server saw its images pulled
 //!       _hub.json                           what the hub tells about it
 //! ```
 //!
 //! ROOT is a *place* ([`place`]): a folder of a [`disk`], which has beside these `temporary/`,
-//! `journal/` and `lock`, or a bucket of an object storage ([`bucket`]), which has `content/`
+//! `journal/`, `gate` and `lock`, or a bucket of an object storage ([`bucket`]), which has `content/`
 //! beside them, and whose `blobs/` say where in there the bytes are.
 //!
 //! Invariants, which hold after a crash at any moment:
@@ -39,6 +40,7 @@ mod bucket;
 pub(crate) mod collect;
 pub(crate) mod listing;
 pub(crate) mod manifests;
+mod pulls;
 #[cfg(test)]
 mod tests;
 pub(crate) mod uploads;
@@ -88,11 +90,15 @@ pub(crate) struct Storage {
     uploads: uploads::Sessions,
     cache: manifests::Cache,
     listed: listing::Cache,
+    pulls: pulls::Pulls,
+    /// The name under which this server counts pulls.
+    server: String,
 }
 
 impl Storage {
-    /// Opens the place, and makes it where it is missing.
-    pub(crate) fn open(place: &Where, durable: bool) -> io::Result<Self> {
+    /// Opens the place, and makes it where it is missing. `port` is where this server listens; 0 for
+    /// who serves nothing.
+    pub(crate) fn open(place: &Where, durable: bool, port: u16) -> io::Result<Self> {
         let place: Box<dyn Place> = match place {
             Where::Folder(root) => Box::new(disk::Disk::open(root, durable)?),
             Where::Bucket(config) => Box::new(bucket::Bucket::open(config)?),
@@ -102,6 +108,8 @@ impl Storage {
             uploads: uploads::Sessions::default(),
             cache: manifests::Cache::default(),
             listed: listing::Cache::default(),
+            pulls: pulls::Pulls::default(),
+            server: pulls::server_name(port),
         })
     }
 
@@ -223,7 +231,7 @@ impl Storage {
         self.place.commit(&[Act::remove(keys::blob_link(name, digest))])
     }
 
-    /// Makes a verified file, which [`Storage::temporary`] gave, a blob.
+    /// Makes a verified file, which [`Storage::half`] gave, a blob.
     pub(crate) fn adopt_blob(
         &self,
         file: &File,
@@ -278,9 +286,9 @@ impl Storage {
         Ok(Some(text))
     }
 
-    /// A new file that nobody else writes.
-    pub(crate) fn temporary(&self) -> Result<(PathBuf, File), Refusal> {
-        self.place.temporary()
+    /// The file that a download of a blob goes into, with what an earlier one left of it.
+    pub(crate) fn half(&self, digest: &Digest) -> Result<(PathBuf, File), Refusal> {
+        self.place.half(digest)
     }
 
     /// When a tag was last held against another registry; `None` for one that was pushed here.

@@ -130,6 +130,10 @@ pub(super) trait Place: Send + Sync + Debug {
     /// A new file that nobody else writes.
     fn temporary(&self) -> Result<(PathBuf, File), Refusal>;
 
+    /// The file that a download of a blob goes into, with what an earlier one left of it, which
+    /// nobody else has now.
+    fn half(&self, digest: &Digest) -> Result<(PathBuf, File), Refusal>;
+
     /// Begins an upload under a key. An algorithm that is known already is the only one that counts.
     fn begin_upload(&self, key: &str, algorithm: Option<Algorithm>) -> Result<Box<dyn Incoming>, Refusal>;
 

@@ -137,6 +137,11 @@ impl Place for Bucket {
         opened.map(|file| (path.clone(), file)).map_err(|source| Refusal::disk("make", &path, source))
     }
 
+    fn half(&self, _digest: &Digest) -> Result<(PathBuf, File), Refusal> {
+        // What this machine has is of no use to the next one.
+        self.temporary()
+    }
+
     fn begin_upload(&self, key: &str, algorithm: Option<Algorithm>) -> Result<Box<dyn Incoming>, Refusal> {
         Ok(Box::new(BucketUpload::begin(&self.0, key, algorithm)?))
     }

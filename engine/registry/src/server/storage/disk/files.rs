@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -148,6 +148,15 @@ impl Place for Disk {
         self.temporary_file()
     }
 
+    fn half(&self, digest: &Digest) -> Result<(PathBuf, File), Refusal> {
+        let path = self.root.join("temporary").join(format!("half-{}", keys::file_name(digest)));
+        let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = opened.map_err(|source| Refusal::disk("make", &path, source))?;
+        // It may have become a blob since it was opened, or another server may have it.
+        let ours = file.try_lock().is_ok() && is_same(&file, &path);
+        if ours { Ok((path, file)) } else { self.temporary_file() }
+    }
+
     fn begin_upload(&self, key: &str, algorithm: Option<Algorithm>) -> Result<Box<dyn Incoming>, Refusal> {
         let path = self.path(key);
         make_parent(&path)?;
@@ -175,18 +184,20 @@ impl Place for Disk {
         Ok(expired)
     }
 
+    /// Many hold `lock` together, and one who wants it alone would wait for a moment without any of
+    /// them. So everybody goes through `gate` first: who collects keeps it shut while they wait.
     fn adding(&self) -> Result<Guard, Refusal> {
-        let path = self.path("lock");
-        let file = File::open(&path).map_err(|source| Refusal::disk("open", &path, source))?;
-        file.lock_shared().map_err(|source| Refusal::disk("lock", &path, source))?;
-        Ok(Guard::new(Some(file)))
+        let gate = self.locked("gate", File::lock_shared)?;
+        let lock = self.locked("lock", File::lock_shared)?;
+        drop(gate);
+        Ok(Guard::new(Some(lock)))
     }
 
     fn alone(&self) -> Result<Guard, Refusal> {
-        let path = self.path("lock");
-        let file = File::open(&path).map_err(|source| Refusal::disk("open", &path, source))?;
-        file.lock().map_err(|source| Refusal::disk("lock", &path, source))?;
-        Ok(Guard::new(Some(file)))
+        let gate = self.locked("gate", File::lock)?;
+        let lock = self.locked("lock", File::lock)?;
+        drop(gate);
+        Ok(Guard::new(Some(lock)))
     }
 
     fn looks_again(&self) -> bool {
@@ -229,6 +240,13 @@ impl Place for Disk {
 }
 
 impl Disk {
+    fn locked(&self, name: &str, how: fn(&File) -> io::Result<()>) -> Result<File, Refusal> {
+        let path = self.path(name);
+        let file = File::open(&path).map_err(|source| Refusal::disk("open", &path, source))?;
+        how(&file).map_err(|source| Refusal::disk("lock", &path, source))?;
+        Ok(file)
+    }
+
     /// Writes out the entries that lead to a file that has a name now.
     fn sync_folders(&self, path: &Path) -> Result<(), Refusal> {
         if self.journal.is_none() {
@@ -254,6 +272,14 @@ impl Disk {
             .open(&path)
             .map_err(|source| Refusal::disk("make", &path, source))?;
         Ok((path, file))
+    }
+}
+
+/// Whether a path still leads to a file.
+fn is_same(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
     }
 }
 

@@ -62,7 +62,9 @@ impl Disk {
                 io::Error::new(source.kind(), format!("cannot make {}: {source}", path.display()))
             })?;
         }
-        OpenOptions::new().write(true).create(true).truncate(false).open(root.join("lock"))?;
+        for lock in ["gate", "lock"] {
+            OpenOptions::new().write(true).create(true).truncate(false).open(root.join(lock))?;
+        }
         let mut disk = Self {
             root: root.to_owned(),
             temporary: AtomicU64::new(0),
