@@ -50,6 +50,8 @@ pub mod push;
 
 mod login;
 
+mod inspect;
+
 pub mod search;
 
 pub(crate) mod upstream;
@@ -59,6 +61,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use error::{Error, Kind};
+pub use inspect::{Inspected, Part};
 pub use progress::{LayerState, Progress, Silent, Update};
 pub use pull::Pulled;
 pub use push::Pushed;
