@@ -45,7 +45,9 @@ fn measured(engine: &Arc<Engine>, wanted: &[String]) -> Result<Value, Error> {
             shown["UsageData"] = json!({ "RefCount": count, "Size": size });
             shown
         };
-        of_volumes = engine.volumes.all().iter().map(one).collect();
+        // One with options may be anything, and of any size: Docker leaves it out too.
+        let plain = |volume: &&volumes::Volume| volume.options.is_empty();
+        of_volumes = engine.volumes.all().iter().filter(plain).map(one).collect();
     }
     if is("build-cache") {
         of_cache = json!([]);

@@ -6,6 +6,8 @@ mod support;
 
 mod build;
 
+mod exec;
+
 mod files;
 
 mod health;
@@ -20,8 +22,12 @@ mod links;
 
 mod operations;
 
+mod orphans;
+
 mod restart;
 
 mod search;
 
 mod streams;
+
+mod volumes;
