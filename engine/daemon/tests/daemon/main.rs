@@ -14,6 +14,8 @@ mod health;
 
 mod input;
 
+mod ipv6;
+
 mod leaks;
 
 mod life;
