@@ -53,7 +53,7 @@ fn known(name: &str) -> Option<&'static str> {
 }
 
 /// Fields that are maps from what users name.
-const USERS: [&str; 13] = [
+const USERS: [&str; 12] = [
     "Annotations",
     "AuxiliaryAddresses",
     "Config",
@@ -65,7 +65,6 @@ const USERS: [&str; 13] = [
     "Sysctls",
     "Tmpfs",
     "Volumes",
-    "DriverConfig",
     "Env",
 ];
 

@@ -11,6 +11,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::digest::common::hazmat::SerializableState as _;
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// Why a text is not a digest; worded as Docker words it.
@@ -193,6 +194,25 @@ impl Hasher {
         }
     }
 
+    /// What the hasher knows, for another process to go on with ([`Hasher::thaw`]).
+    #[must_use]
+    pub fn freeze(&self) -> Vec<u8> {
+        match &self.0 {
+            State::Sha256(state) => state.serialize().to_vec(),
+            State::Sha512(state) => state.serialize().to_vec(),
+        }
+    }
+
+    /// A hasher that goes on where another stood. `None` if these bytes are no frozen hasher
+    /// of this algorithm.
+    #[must_use]
+    pub fn thaw(algorithm: Algorithm, frozen: &[u8]) -> Option<Self> {
+        Some(Self(match algorithm {
+            Algorithm::Sha256 => State::Sha256(Sha256::deserialize(frozen.try_into().ok()?).ok()?),
+            Algorithm::Sha512 => State::Sha512(Box::new(Sha512::deserialize(frozen.try_into().ok()?).ok()?)),
+        }))
+    }
+
     /// The digest of all bytes taken in.
     #[must_use]
     pub fn finish(self) -> Digest {
@@ -267,6 +287,22 @@ mod tests {
         let mut long = Hasher::new(Algorithm::Sha512);
         long.update(b"abc");
         assert!(long.finish().to_string().starts_with("sha512:ddaf35a193617abacc417349ae204131"));
+    }
+
+    #[test]
+    fn a_hasher_goes_on_elsewhere() {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            for cut in [0, 1, 64, 1000] {
+                let mut first = Hasher::new(algorithm);
+                first.update(&vec![7; cut]);
+                let frozen = first.freeze();
+                let mut second = Hasher::thaw(algorithm, &frozen).expect("its own bytes");
+                second.update(b"more");
+                let whole = [vec![7; cut], b"more".to_vec()].concat();
+                assert_eq!(second.finish(), Digest::with(algorithm, &whole));
+                assert!(Hasher::thaw(algorithm, &frozen[1..]).is_none());
+            }
+        }
     }
 
     #[test]

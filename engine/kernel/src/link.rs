@@ -16,7 +16,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -277,7 +277,10 @@ impl Links {
     ) -> Result<()> {
         let shown = format!("{address}/{prefix}");
         trace.step(Body::NetAddr { link: link.to_owned(), address: shown.clone() }, |_| {
-            let mut fixed = [family(address), prefix, 0, 0, 0, 0, 0, 0];
+            // The engine knows that nobody else has the address, so the kernel need not ask around for a second
+            // before it may be used (IPv6's duplicate address detection).
+            let flags = if address.is_ipv6() { IFA_F_NODAD } else { 0 };
+            let mut fixed = [family(address), prefix, flags, 0, 0, 0, 0, 0];
             fixed[4..].copy_from_slice(&index.to_ne_bytes());
             let mut message = Message::new(NEWADDR, CREATE | EXCL, &fixed);
             put_address(&mut message, IFA_LOCAL, address);
@@ -372,6 +375,17 @@ impl Links {
         Ok(replies.iter().filter_map(read_address).collect())
     }
 
+    /// All IPv6 addresses: the link's number, the address, its prefix.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel refuses.
+    pub fn addresses_v6(&mut self) -> Result<Vec<(u32, Ipv6Addr, u8)>> {
+        let replies = self.socket.dump(GETADDR, &[INET6, 0, 0, 0, 0, 0, 0, 0]);
+        let replies = replies.map_err(|refusal| refusal.of("RTM_GETADDR", "all IPv6 addresses"))?;
+        Ok(replies.iter().filter_map(read_address_v6).collect())
+    }
+
     /// Where IPv4 packets go: each route's destination and prefix, the default route left out.
     ///
     /// # Errors
@@ -424,6 +438,14 @@ fn read_address(reply: &Reply) -> Option<(u32, Ipv4Addr, u8)> {
     Some((u32_ne(header.get(4..)?), ipv4(value)?, *header.get(1)?))
 }
 
+fn read_address_v6(reply: &Reply) -> Option<(u32, Ipv6Addr, u8)> {
+    let (header, rest) = reply.split(8);
+    // A kernel without IPv6 answers with what it has.
+    let value = attribute(rest, IFA_ADDRESS).filter(|_| header.first() == Some(&INET6))?;
+    let address = <[u8; 16]>::try_from(value).ok().map(Ipv6Addr::from)?;
+    Some((u32_ne(header.get(4..)?), address, *header.get(1)?))
+}
+
 fn read_route(reply: &Reply) -> Option<(Ipv4Addr, u8)> {
     let (header, rest) = reply.split(12);
     let prefix = *header.get(1)?;
@@ -474,6 +496,7 @@ const VETH_PEER: u16 = 1;
 
 const INET: u8 = 2;
 const INET6: u8 = 10;
+const IFA_F_NODAD: u8 = 2;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;

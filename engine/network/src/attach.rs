@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 
 use glassdock_kernel::link::{Links, Netns, Veth};
-use glassdock_kernel::nft::Nft;
+use glassdock_kernel::nft::{Family, Nft};
 use glassdock_trace::{Body, Trace};
 
 use crate::error::Error;
 use crate::host;
 use crate::model::{Driver, Endpoint, EndpointConfig, Mac, Network};
-use crate::nat;
 use crate::networks::{Networks, State, random_id};
+use crate::{nat, nat6};
 
 impl Networks {
     /// Connects a container, whose network namespace is there, to a network. For the
@@ -166,12 +166,19 @@ impl Networks {
         if let Some(gateway) = endpoint.gateway {
             inside.add_default_route(trace, IpAddr::V4(gateway))?;
         }
+        if let Some(address) = endpoint.address6 {
+            let own = IpAddr::V6(address.address());
+            inside.add_address(trace, &endpoint.interface, eth, own, address.prefix())?;
+            if let Some(gateway) = endpoint.gateway6 {
+                inside.add_default_route(trace, IpAddr::V6(gateway))?;
+            }
+        }
         if config.ports.is_empty() { Ok(()) } else { self.publish(trace, network, endpoint) }
     }
 
     /// Makes the endpoint's ports lead to it.
     fn publish(&self, trace: &Trace, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
-        let (Some(bridge), Some(address)) = (&network.bridge, endpoint.address) else { return Ok(()) };
+        let (Some(bridge), Some(_)) = (&network.bridge, endpoint.address) else { return Ok(()) };
         if host::bridged_packets_are_filtered() {
             Links::here()?.set_hairpin(trace, &endpoint.host_interface)?;
         }
@@ -179,26 +186,29 @@ impl Networks {
             let one = Endpoint { ports: vec![port.clone()], ..endpoint.clone() };
             trace.step(publish_body(endpoint, port), |span| {
                 let trace = span.trace();
-                let rules = nat::rules(&one);
-                if !rules.is_empty() {
-                    let translated = host::route_localnet(trace, bridge)
-                        .and_then(|()| Ok(Nft::here()?.append(trace, bridge, nat::PUBLISHED, &rules)?));
-                    match translated {
+                for (family, rules) in [(Family::Ip, nat::rules(&one)), (Family::Ip6, nat6::rules(&one))] {
+                    if rules.is_empty() {
+                        continue;
+                    }
+                    let ready =
+                        if family == Family::Ip { host::route_localnet(trace, bridge) } else { Ok(()) };
+                    let append = || Ok(Nft::of(family)?.append(trace, bridge, nat::PUBLISHED, &rules)?);
+                    match ready.and_then(|()| append()) {
                         // Without nftables the proxy does what it can.
-                        Err(Error::Kernel(_)) if !self.translates(bridge) => {}
+                        Err(Error::Kernel(_)) if !self.translates(family, bridge) => {}
                         other => other?,
                     }
                 }
                 Ok::<(), Error>(())
             })?;
         }
-        self.serve(endpoint, address.address());
+        self.serve(endpoint);
         Ok(())
     }
 
     /// Whether the host has the bridge's table.
-    fn translates(&self, bridge: &str) -> bool {
-        let tables = Nft::here().and_then(|mut nft| nft.tables());
+    fn translates(&self, family: Family, bridge: &str) -> bool {
+        let tables = Nft::of(family).and_then(|mut nft| nft.tables());
         tables.is_ok_and(|tables| tables.iter().any(|(name, owner)| name == bridge && *owner == self.mark))
     }
 
@@ -225,20 +235,20 @@ impl Networks {
 
 /// Takes the rules of an endpoint's ports away.
 fn unpublish(trace: &Trace, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
-    let (Some(bridge), rules) = (&network.bridge, nat::rules(endpoint)) else { return Ok(()) };
-    if rules.is_empty() {
-        return Ok(());
-    }
-    let gone = Nft::here().and_then(|mut nft| nft.delete(trace, bridge, nat::PUBLISHED, &rules));
-    match gone {
-        // No table, or no nftables at all: then there is no rule either.
-        Err(glassdock_kernel::Error::Call { source, .. })
-            if source.raw_os_error() != Some(rustix::io::Errno::PERM.raw_os_error()) =>
-        {
-            Ok(())
+    let Some(bridge) = &network.bridge else { return Ok(()) };
+    for (family, rules) in [(Family::Ip, nat::rules(endpoint)), (Family::Ip6, nat6::rules(endpoint))] {
+        if rules.is_empty() {
+            continue;
         }
-        other => Ok(other?),
+        let gone = Nft::of(family).and_then(|mut nft| nft.delete(trace, bridge, nat::PUBLISHED, &rules));
+        match gone {
+            // No table, or no nftables at all: then there is no rule either.
+            Err(glassdock_kernel::Error::Call { source, .. })
+                if source.raw_os_error() != Some(rustix::io::Errno::PERM.raw_os_error()) => {}
+            other => other?,
+        }
     }
+    Ok(())
 }
 
 /// The endpoint that a container gets: address, link names, names.
@@ -251,6 +261,8 @@ fn plan(state: &State, network: &Network, config: &EndpointConfig, id: String) -
         host_interface: String::new(),
         address: None,
         gateway: None,
+        address6: None,
+        gateway6: None,
         mac: None,
         names: config.names.clone(),
         links: config.links.clone(),
@@ -262,6 +274,18 @@ fn plan(state: &State, network: &Network, config: &EndpointConfig, id: String) -
     endpoint.address = Some(ipam.subnet.with_address(address));
     endpoint.mac = Some(config.mac.unwrap_or_else(|| Mac::of(address)));
     endpoint.gateway = (config.default_route && !network.internal).then_some(ipam.gateway);
+    match (&network.ipam6, config.address6) {
+        (Some(ipam), wanted) => {
+            let address = ipam.pick(&network.name, wanted, &state.taken6(&network.id))?;
+            endpoint.address6 = Some(ipam.subnet.with_address(address));
+            endpoint.gateway6 = (config.default_route && !network.internal).then_some(ipam.gateway);
+        }
+        (None, Some(wanted)) => {
+            let subnet = ipam.subnet.to_string();
+            return Err(Error::OutsideSubnet { address: wanted.into(), subnet });
+        }
+        (None, None) => {}
+    }
     endpoint.host_interface = format!("gv{}", endpoint.id.get(..12).unwrap_or_default());
     let used: Vec<_> = of(state, &config.container).map(|endpoint| endpoint.interface.as_str()).collect();
     let names = (0..=used.len()).map(|number| format!("eth{number}"));
@@ -282,7 +306,10 @@ fn key(endpoint: &Endpoint) -> String {
 }
 
 fn publish_body(endpoint: &Endpoint, port: &crate::model::Published) -> Body {
-    let container = endpoint.address.map(|address| address.address().to_string()).unwrap_or_default();
+    let container = match (endpoint.address, endpoint.address6) {
+        (_, Some(address)) if port.host_address.is_ipv6() => format!("[{}]", address.address()),
+        (address, _) => address.map(|address| address.address().to_string()).unwrap_or_default(),
+    };
     Body::PortPublish {
         protocol: port.protocol.to_string(),
         host: std::net::SocketAddr::new(port.host_address, port.host_port).to_string(),

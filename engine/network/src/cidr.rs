@@ -15,10 +15,10 @@ pub struct Cidr {
     prefix: u8,
 }
 
-/// A text that is not an IPv4 address with a prefix.
+/// A text that is not an address with a prefix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid CIDR address: {0}")]
-pub struct NotACidr(String);
+pub struct NotACidr(pub(crate) String);
 
 impl Cidr {
     /// That address in a network of that prefix; `None` for a prefix over 32.

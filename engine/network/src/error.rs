@@ -1,10 +1,9 @@
 //! What can go wrong here. Where clients depend on Docker's words, these are they.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use glassdock_trace::Aborted;
 
-use crate::cidr::Cidr;
 use crate::storage::StorageError;
 
 /// What went wrong with a network.
@@ -30,13 +29,13 @@ pub enum Error {
     )]
     NoFreePool,
     #[error("invalid pool request: Pool overlaps with other one on this address space")]
-    PoolOverlaps(Cidr),
-    #[error("no available IPv4 addresses on this network's address pools: {0}")]
+    PoolOverlaps(String),
+    #[error("no available addresses on this network's address pools: {0}")]
     NoFreeAddress(String),
     #[error("address already in use: {0}")]
-    AddressTaken(Ipv4Addr),
+    AddressTaken(IpAddr),
     #[error("invalid address {address}: it does not belong to the network's subnet {subnet}")]
-    OutsideSubnet { address: Ipv4Addr, subnet: Cidr },
+    OutsideSubnet { address: IpAddr, subnet: String },
     #[error("invalid network configuration: {0}")]
     Invalid(String),
     #[error("endpoint with name {name} already exists in network {network}")]

@@ -6,21 +6,49 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use glassdock_kernel::link::{Link, Links};
-use glassdock_kernel::nft::Nft;
+use glassdock_kernel::nft::{Family, Nft};
 use glassdock_trace::{Body, Trace};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::cidr::Cidr;
 use crate::error::Error;
-use crate::model::{Endpoint, Ipam, Mac, Network};
-use crate::nat;
+use crate::model::{Endpoint, Ipam, Ipam6, Mac, Network};
+use crate::{nat, nat6};
+
+/// The families that a network may have a table of.
+const FAMILIES: [Family; 2] = [Family::Ip, Family::Ip6];
 
 /// What begins the alias of each bridge and the comment of each table of an engine;
 /// the engine's root follows.
 const MARK: &str = "glassdock ";
 
-/// The switch that makes a host pass packets on.
-const FORWARDING: &str = "/proc/sys/net/ipv4/ip_forward";
+/// The versions of the protocol, each with switches of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    V4,
+    V6,
+}
+
+impl Version {
+    /// The switch that makes a host pass packets on: its name and its file.
+    fn forwarding(self) -> (&'static str, &'static str) {
+        match self {
+            Self::V4 => ("net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward"),
+            Self::V6 => ("net.ipv6.conf.all.forwarding", "/proc/sys/net/ipv6/conf/all/forwarding"),
+        }
+    }
+}
+
+/// The versions that a network has addresses of.
+pub(crate) fn versions(network: &Network) -> impl Iterator<Item = Version> {
+    [Version::V4].into_iter().chain(network.ipam6.as_ref().map(|_| Version::V6))
+}
+
+/// Whether this machine knows IPv6.
+#[must_use]
+pub fn has_ipv6() -> bool {
+    Path::new("/proc/sys/net/ipv6").exists()
+}
 
 /// The text that marks what belongs to the engine of that root.
 pub(crate) fn mark(root: &Path) -> String {
@@ -50,23 +78,43 @@ pub(crate) fn ensure(
     endpoints: &[Endpoint],
 ) -> Result<(u32, Vec<String>), Error> {
     let index = ensure_bridge(trace, network, ipam, bridge, mark)?;
-    let table = nat::table(network, ipam, bridge, mark, endpoints.iter());
-    let mut warnings = Vec::new();
-    let filtered = Nft::here().and_then(|mut nft| {
-        nft.replace_table(trace, &table)?;
-        for place in nft.closed_forward_chains()? {
-            nft.open_foreign(trace, &place, &nat::through_others(bridge))?;
-        }
-        Ok(())
-    });
-    if let Err(glassdock_kernel::Error::Aborted(aborted)) = filtered {
-        return Err(aborted.into());
+    let mut tables = vec![(Family::Ip, nat::table(network, ipam, bridge, mark, endpoints.iter()))];
+    if let Some(ipam6) = &network.ipam6 {
+        ensure_address6(trace, ipam6, bridge, index)?;
+        tables.push((Family::Ip6, nat6::table(network, ipam6, bridge, mark, endpoints.iter())));
     }
-    if let Err(error) = filtered {
-        let why = chain(&error);
-        warnings.push(format!("no address translation for {bridge}: containers reach each other and this host, not the world; published TCP ports are served by the engine ({why})"));
+    let mut warnings = Vec::new();
+    for (family, table) in tables {
+        let filtered = Nft::of(family).and_then(|mut nft| {
+            nft.replace_table(trace, &table)?;
+            for place in nft.closed_forward_chains()? {
+                nft.open_foreign(trace, &place, &nat::through_others(bridge))?;
+            }
+            Ok(())
+        });
+        if let Err(glassdock_kernel::Error::Aborted(aborted)) = filtered {
+            return Err(aborted.into());
+        }
+        if let Err(error) = filtered {
+            let why = chain(&error);
+            warnings.push(format!("no address translation for {bridge}: containers reach each other and this host, not the world; published TCP ports are served by the engine ({why})"));
+        }
     }
     Ok((index, warnings))
+}
+
+/// The bridge's IPv6 address.
+fn ensure_address6(trace: &Trace, ipam: &Ipam6, bridge: &str, index: u32) -> Result<(), Error> {
+    // A host may have IPv6 off for links that are new.
+    let switch = format!("/proc/sys/net/ipv6/conf/{bridge}/disable_ipv6");
+    if fs::read_to_string(&switch).is_ok_and(|value| value.trim() == "1") {
+        write_sysctl(trace, &format!("net.ipv6.conf.{bridge}.disable_ipv6"), &switch, "0")?;
+    }
+    let mut links = Links::here()?;
+    if links.addresses_v6()?.contains(&(index, ipam.gateway, ipam.subnet.prefix())) {
+        return Ok(());
+    }
+    Ok(links.add_address(trace, bridge, index, IpAddr::V6(ipam.gateway), ipam.subnet.prefix())?)
 }
 
 fn ensure_bridge(
@@ -110,12 +158,14 @@ pub(crate) fn remove(trace: &Trace, bridge: &str, mark: &str) -> Result<(), Erro
     if links.find(bridge)?.is_some_and(|link| link.alias == mark) {
         links.delete(trace, bridge)?;
     }
-    // Without nftables there is nothing of it either.
-    let Ok(mut nft) = Nft::here() else { return Ok(()) };
-    let Ok(tables) = nft.tables() else { return Ok(()) };
-    if tables.iter().any(|(name, owner)| name == bridge && owner == mark) {
-        nft.delete_table(trace, bridge)?;
-        nft.close_foreign(trace, &nat::through_others(bridge))?;
+    for family in FAMILIES {
+        // Without nftables there is nothing of it either.
+        let Ok(mut nft) = Nft::of(family) else { continue };
+        let Ok(tables) = nft.tables() else { continue };
+        if tables.iter().any(|(name, owner)| name == bridge && owner == mark) {
+            nft.delete_table(trace, bridge)?;
+            nft.close_foreign(trace, &nat::through_others(bridge))?;
+        }
     }
     Ok(())
 }
@@ -145,13 +195,16 @@ pub(crate) fn sweep(
             remove(trace, &bridge.name, &bridge.alias)?;
         }
     }
-    let Ok(mut nft) = Nft::here() else { return Ok(()) };
-    for (name, owner) in nft.tables().unwrap_or_default() {
-        let lost = owner == mark && !bridges.contains(&name);
-        let orphan = is_orphan(&owner) && !all.iter().any(|link| link.name == name && link.alias == owner);
-        if lost || orphan {
-            nft.delete_table(trace, &name)?;
-            nft.close_foreign(trace, &nat::through_others(&name))?;
+    for family in FAMILIES {
+        let Ok(mut nft) = Nft::of(family) else { continue };
+        for (name, owner) in nft.tables().unwrap_or_default() {
+            let lost = owner == mark && !bridges.contains(&name);
+            let orphan =
+                is_orphan(&owner) && !all.iter().any(|link| link.name == name && link.alias == owner);
+            if lost || orphan {
+                nft.delete_table(trace, &name)?;
+                nft.close_foreign(trace, &nat::through_others(&name))?;
+            }
         }
     }
     Ok(())
@@ -166,23 +219,25 @@ pub(crate) fn used() -> Result<Vec<Cidr>, Error> {
 }
 
 /// Makes the host pass packets on. Returns whether it did not before.
-pub(crate) fn enable_forwarding(trace: &Trace) -> Result<bool, Error> {
-    if fs::read_to_string(FORWARDING).is_ok_and(|value| value.trim() == "1") {
-        let body = Body::SysctlSet { name: "net.ipv4.ip_forward".to_owned(), value: "1".to_owned() };
+pub(crate) fn enable_forwarding(trace: &Trace, version: Version) -> Result<bool, Error> {
+    let (name, file) = version.forwarding();
+    if fs::read_to_string(file).is_ok_and(|value| value.trim() == "1") {
+        let body = Body::SysctlSet { name: name.to_owned(), value: "1".to_owned() };
         trace.skip(body, "this host passes packets on already");
         return Ok(false);
     }
-    write_sysctl(trace, "net.ipv4.ip_forward", FORWARDING, "1")?;
+    write_sysctl(trace, name, file, "1")?;
     Ok(true)
 }
 
 /// Puts the switch back, unless somebody else has come to need it: another bridge
 /// stands for a program that passes packets on too.
-pub(crate) fn restore_forwarding(trace: &Trace) -> Result<(), Error> {
+pub(crate) fn restore_forwarding(trace: &Trace, version: Version) -> Result<(), Error> {
     if Links::here()?.list()?.iter().any(|link| link.kind == "bridge") {
         return Ok(());
     }
-    write_sysctl(trace, "net.ipv4.ip_forward", FORWARDING, "0")
+    let (name, file) = version.forwarding();
+    write_sysctl(trace, name, file, "0")
 }
 
 /// Lets this machine's own processes reach published ports at 127.0.0.1: packets from

@@ -39,7 +39,7 @@ pub(crate) fn plan(new: &NewNetwork, ours: &[Cidr], used: &[Cidr]) -> Result<Ipa
             )));
         }
         Some(subnet) if ours.iter().any(|other| other.overlaps(subnet)) => {
-            return Err(Error::PoolOverlaps(subnet));
+            return Err(Error::PoolOverlaps(subnet.to_string()));
         }
         Some(subnet) => subnet,
         None if new.gateway.is_some() || new.range.is_some() => {
@@ -55,7 +55,7 @@ pub(crate) fn plan(new: &NewNetwork, ours: &[Cidr], used: &[Cidr]) -> Result<Ipa
     let named = new.gateway.iter().chain(new.reserved.values());
     for address in named {
         if !subnet.contains(*address) {
-            return Err(Error::OutsideSubnet { address: *address, subnet });
+            return Err(Error::OutsideSubnet { address: (*address).into(), subnet: subnet.to_string() });
         }
     }
     let taken: BTreeSet<_> = new.reserved.values().copied().collect();
@@ -85,9 +85,9 @@ impl Ipam {
             return free.ok_or_else(|| Error::NoFreeAddress(network.to_owned()));
         };
         if !self.subnet.contains(wanted) {
-            return Err(Error::OutsideSubnet { address: wanted, subnet: self.subnet });
+            return Err(Error::OutsideSubnet { address: wanted.into(), subnet: self.subnet.to_string() });
         }
-        if held(wanted) { Err(Error::AddressTaken(wanted)) } else { Ok(wanted) }
+        if held(wanted) { Err(Error::AddressTaken(wanted.into())) } else { Ok(wanted) }
     }
 }
 

@@ -25,7 +25,7 @@
 //!   detach ── rules away, veth away, address and ports free again
 //! ```
 //!
-//! Reading order: addresses (`cidr`, `ipam`), what a network is (`model`), who
+//! Reading order: addresses (`cidr`, `cidr6`, `ipam`, `ipam6`), what a network is (`model`), who
 //! keeps them (`networks`, `storage`), the host's side (`host`), attaching
 //! (`attach`), address translation and published ports (`nat`, `ports`, `proxy`),
 //! putting order after a crash (`reconcile`), and the names of containers ([`names`]).
@@ -38,11 +38,18 @@
 //! - Nothing here starts another program; everything is netlink, through
 //!   [`glassdock_kernel::link`] and [`glassdock_kernel::nft`].
 //!
-//! Absent on purpose: IPv6 inside containers, overlay and macvlan drivers.
+//! A network may have IPv6 beside IPv4: a second subnet, a second address of the bridge and of
+//! each container, and a second table (`ip6`) of the same name.
+//!
+//! Absent on purpose: networks without IPv4, overlay and macvlan drivers.
 
 pub mod cidr;
 
+pub mod cidr6;
+
 mod ipam;
+
+mod ipam6;
 
 pub mod model;
 
@@ -58,6 +65,8 @@ mod attach;
 
 mod nat;
 
+mod nat6;
+
 mod ports;
 
 mod proxy;
@@ -67,9 +76,12 @@ mod reconcile;
 pub mod names;
 
 pub use cidr::Cidr;
+pub use cidr6::Cidr6;
 pub use error::{Error, ErrorKind};
+pub use host::has_ipv6;
 pub use model::{
-    Driver, Endpoint, EndpointConfig, Ipam, Mac, Network, NewNetwork, PortRequest, Protocol, Published,
+    Driver, Endpoint, EndpointConfig, Ipam, Ipam6, Mac, Network, NewIpam6, NewNetwork, PortRequest, Protocol,
+    Published,
 };
 pub use networks::{Config, Networks};
 pub use storage::{Memory, Storage, StorageError};

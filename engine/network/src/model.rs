@@ -3,13 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::cidr::Cidr;
+use crate::cidr6::Cidr6;
 
 /// What makes a network: which is also how its containers are connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub struct Network {
     /// Its addresses; only where there is a bridge.
     #[serde(default)]
     pub ipam: Option<Ipam>,
+    /// Its IPv6 addresses, if it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ipam6: Option<Ipam6>,
     /// The name of its bridge and of its nftables table.
     #[serde(default)]
     pub bridge: Option<String>,
@@ -91,6 +95,34 @@ pub struct Ipam {
     pub reserved: BTreeMap<String, Ipv4Addr>,
 }
 
+/// The IPv6 addresses of a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipam6 {
+    /// The whole network.
+    pub subnet: Cidr6,
+    /// The part that addresses are handed out from, if not all.
+    #[serde(default)]
+    pub range: Option<Cidr6>,
+    /// The bridge's own address.
+    pub gateway: Ipv6Addr,
+    /// Addresses that are never handed out, by the name of what has them.
+    #[serde(default)]
+    pub reserved: BTreeMap<String, Ipv6Addr>,
+}
+
+/// The IPv6 addresses that a user asks for; what is left out the engine picks.
+#[derive(Clone, Debug, Default)]
+pub struct NewIpam6 {
+    /// The wanted addresses.
+    pub subnet: Option<Cidr6>,
+    /// The part to hand out from.
+    pub range: Option<Cidr6>,
+    /// The wanted gateway.
+    pub gateway: Option<Ipv6Addr>,
+    /// Addresses never to hand out.
+    pub reserved: BTreeMap<String, Ipv6Addr>,
+}
+
 /// What a user asks for with `network create`.
 #[derive(Clone, Debug, Default)]
 pub struct NewNetwork {
@@ -104,6 +136,8 @@ pub struct NewNetwork {
     pub gateway: Option<Ipv4Addr>,
     /// Addresses never to hand out.
     pub reserved: BTreeMap<String, Ipv4Addr>,
+    /// Whether it has IPv6 too, and which addresses then.
+    pub ipv6: Option<NewIpam6>,
     /// See [`Network::internal`].
     pub internal: bool,
     /// See [`Network::ipam_options`].
@@ -228,6 +262,8 @@ pub struct EndpointConfig {
     pub network: String,
     /// A fixed address (`--ip`).
     pub address: Option<Ipv4Addr>,
+    /// A fixed IPv6 address (`--ip6`).
+    pub address6: Option<Ipv6Addr>,
     /// A fixed MAC address (`--mac-address`).
     pub mac: Option<Mac>,
     /// The names that the network's other containers may call it by: its name, its
@@ -260,6 +296,12 @@ pub struct Endpoint {
     pub address: Option<Cidr>,
     /// Where the default route leads, if it leads through this network.
     pub gateway: Option<Ipv4Addr>,
+    /// The IPv6 address with its network's prefix.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address6: Option<Cidr6>,
+    /// Where IPv6's default route leads, if it leads through this network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway6: Option<Ipv6Addr>,
     /// The link's MAC address.
     pub mac: Option<Mac>,
     /// The names that it is found by.

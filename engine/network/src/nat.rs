@@ -35,8 +35,8 @@ pub(crate) fn table<'a>(
     let into = || Match::Out(bridge.to_owned());
     let from = || Match::In(bridge.to_owned());
     let subnet = ipam.subnet.network();
-    let of_subnet = || Match::From(subnet.address(), subnet.prefix());
-    let loopback = Ipv4Addr::new(127, 0, 0, 0);
+    let of_subnet = || Match::From(subnet.address().into(), subnet.prefix());
+    let loopback = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0));
 
     let mut forward = vec![
         Rule::new([into(), Match::Answered], Verdict::Accept),
@@ -72,26 +72,27 @@ pub(crate) fn table<'a>(
     Table { name: bridge.to_owned(), comment: owner.to_owned(), chains }
 }
 
-/// The rules of a container's published ports.
+/// The rules of a container's published ports; those of IPv6 are in `nat6`, or the proxy's.
 pub(crate) fn rules(endpoint: &Endpoint) -> Vec<Rule> {
     let Some(address) = endpoint.address else { return Vec::new() };
-    endpoint.ports.iter().filter_map(|port| rule(port, address.address(), &endpoint.id)).collect()
+    let of_host = endpoint.ports.iter().filter(|port| port.host_address.is_ipv4());
+    of_host.map(|port| rule(port, address.address().into(), &endpoint.id)).collect()
 }
 
-/// The rule of one port; none for IPv6, which the proxy serves.
-fn rule(port: &Published, container: Ipv4Addr, endpoint: &str) -> Option<Rule> {
-    let IpAddr::V4(host) = port.host_address else { return None };
+/// The rule of one port, to a container's address of the same version as the host's.
+pub(crate) fn rule(port: &Published, container: IpAddr, endpoint: &str) -> Rule {
+    let host = port.host_address;
     let transport = match port.protocol {
         Protocol::Tcp => Transport::Tcp,
         Protocol::Udp => Transport::Udp,
     };
     let mut matches = vec![Match::Port(transport, port.host_port)];
     if !host.is_unspecified() {
-        matches.insert(0, Match::To(host, 32));
+        matches.insert(0, Match::To(host, if host.is_ipv4() { 32 } else { 128 }));
     }
     let short = endpoint.get(..12).unwrap_or(endpoint);
     let comment = format!("{short} {host}:{}/{}", port.host_port, port.protocol);
-    Some(Rule::new(matches, Verdict::RedirectTo(container, port.container_port)).comment(comment))
+    Rule::new(matches, Verdict::RedirectTo(container, port.container_port)).comment(comment)
 }
 
 /// What opens other programs' closed forward chains (a firewall's, Docker's) for a

@@ -1,7 +1,7 @@
 //! Who keeps the networks of an engine.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cidr::Cidr;
 use crate::error::Error;
-use crate::host;
+use crate::host::{self, Version};
 use crate::ipam;
+use crate::ipam6;
 use crate::model::{Driver, Endpoint, Ipam, Network, NewNetwork};
 use crate::names::Names;
 use crate::ports::Ports;
@@ -58,6 +59,9 @@ pub(crate) struct State {
 struct HostDocument {
     /// The engine switched `ip_forward` on.
     forwarding: bool,
+    /// The engine switched IPv6's `forwarding` on.
+    #[serde(default)]
+    forwarding6: bool,
 }
 
 /// The names that no user's network may have.
@@ -131,12 +135,16 @@ impl Networks {
             let ours: Vec<_> = state.subnets().collect();
             let used: Vec<_> = ours.iter().chain(&host_uses).copied().collect();
             let ipam = ipam::plan(&new, &ours, &used)?;
+            let ours: Vec<_> = state.networks.values().filter_map(|other| other.ipam6.as_ref()).collect();
+            let ours: Vec<_> = ours.iter().map(|ipam| ipam.subnet).collect();
+            let ipam6 = new.ipv6.as_ref().map(|new| ipam6::plan(new, &ours, &self.mark)).transpose()?;
             let network = Network {
                 id: id.clone(),
                 name: new.name,
                 driver: Driver::Bridge,
                 created_ns: now_ns(),
                 ipam: Some(ipam),
+                ipam6,
                 bridge: Some(bridge),
                 mtu,
                 internal: new.internal,
@@ -242,9 +250,11 @@ impl Networks {
             }
         }
         let host = self.state().host;
-        if host.forwarding && self.state().endpoints.is_empty() {
-            host::restore_forwarding(trace)?;
-            self.remember_host(HostDocument { forwarding: false })?;
+        for (version, on) in [(Version::V4, host.forwarding), (Version::V6, host.forwarding6)] {
+            if on && self.state().endpoints.is_empty() {
+                host::restore_forwarding(trace, version)?;
+                self.remember_forwarding(version, false)?;
+            }
         }
         Ok(())
     }
@@ -277,13 +287,15 @@ impl Networks {
         match host::ensure(trace, network, ipam, bridge, &self.mark, &endpoints) {
             Ok((_, mut warnings)) => {
                 if !network.internal {
-                    match host::enable_forwarding(trace) {
-                        Ok(true) => self.remember_host(HostDocument { forwarding: true })?,
-                        Ok(false) => {}
-                        Err(error) => warnings.push(format!(
-                            "this host passes no packets on, so containers don't reach the world ({})",
-                            host::chain(&error)
-                        )),
+                    for version in host::versions(network) {
+                        match host::enable_forwarding(trace, version) {
+                            Ok(true) => self.remember_forwarding(version, true)?,
+                            Ok(false) => {}
+                            Err(error) => warnings.push(format!(
+                                "this host passes no packets on, so containers don't reach the world ({})",
+                                host::chain(&error)
+                            )),
+                        }
                     }
                 }
                 let mut state = self.state();
@@ -323,7 +335,12 @@ impl Networks {
         }
     }
 
-    fn remember_host(&self, document: HostDocument) -> Result<(), Error> {
+    fn remember_forwarding(&self, version: Version, on: bool) -> Result<(), Error> {
+        let mut document = self.state().host;
+        match version {
+            Version::V4 => document.forwarding = on,
+            Version::V6 => document.forwarding6 = on,
+        }
         self.state().host = document;
         self.keep("host", &document)
     }
@@ -400,6 +417,13 @@ impl State {
             .collect()
     }
 
+    /// The IPv6 addresses of a network's containers.
+    pub(crate) fn taken6(&self, network: &str) -> BTreeSet<Ipv6Addr> {
+        self.endpoints_in(network)
+            .filter_map(|endpoint| endpoint.address6.map(|address| address.address()))
+            .collect()
+    }
+
     fn subnets(&self) -> impl Iterator<Item = Cidr> {
         self.subnets_but("")
     }
@@ -436,6 +460,7 @@ fn builtin(name: &str, driver: Driver) -> Network {
         driver,
         created_ns: now_ns(),
         ipam: None::<Ipam>,
+        ipam6: None,
         bridge: None,
         mtu: None,
         internal: false,

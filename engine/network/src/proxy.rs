@@ -1,14 +1,15 @@
 //! A proxy for the connections that address translation does not catch: those over
-//! IPv6, and all TCP ones on a host without nftables.
+//! IPv6 where the container has none or the host asks itself, and all TCP ones on a host
+//! without nftables.
 //!
 //! One thread waits at all published ports; a connection that arrives there gets two
 //! threads that copy, one each way, and end with it. With nftables the kernel leads
 //! IPv4 connections past these sockets, so in the ordinary case no byte comes here.
 //!
-//! Absent on purpose: UDP. Over IPv6, or without nftables, it is not served.
+//! Absent on purpose: UDP. What is not translated is not served.
 
 use std::io;
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -48,13 +49,19 @@ struct Shared {
 
 impl Networks {
     /// Waits at an endpoint's published ports.
-    pub(crate) fn serve(&self, endpoint: &Endpoint, address: Ipv4Addr) {
+    pub(crate) fn serve(&self, endpoint: &Endpoint) {
+        let Some(address) = endpoint.address.map(|address| IpAddr::V4(address.address())) else { return };
+        // Who comes by IPv6 goes on by IPv6, if the container has that.
+        let address6 = endpoint.address6.map_or(address, |address| IpAddr::V6(address.address()));
         let held = self.ports.of(&endpoint.id);
         let tcp = held.into_iter().filter(|held| held.published.protocol == Protocol::Tcp);
         let doors = tcp.map(|held| Door {
             endpoint: endpoint.id.clone(),
             socket: held.socket,
-            to: SocketAddr::from((address, held.published.container_port)),
+            to: SocketAddr::new(
+                if held.published.host_address.is_ipv6() { address6 } else { address },
+                held.published.container_port,
+            ),
         });
         self.proxy.wait_at(doors.collect());
     }

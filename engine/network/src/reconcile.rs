@@ -34,9 +34,7 @@ impl Networks {
                     port.host_address, port.host_port, port.protocol, endpoint.container
                 ));
             }
-            if let Some(address) = endpoint.address {
-                self.serve(&endpoint, address.address());
-            }
+            self.serve(&endpoint);
         }
         self.sweep(trace);
         Ok(())

@@ -199,6 +199,25 @@ vocabulary! {
     /// Changes become a layer of an image.
     Step LayerCommit = "layer.commit" { diff_id: String, chain_id: String, digest: Option<String>, size: Option<u64> }
 
+    // ---- files that go in and out of a container ----
+
+    /// Files are read out of a container's tree as an archive.
+    Step FilesRead = "files.read" {
+        /// The tree that the path is looked up in: the root of the first process, or the layers stacked anew.
+        root: String,
+        path: String,
+        entries: Option<u64>,
+        bytes: Option<u64>,
+    }
+    /// An archive's files are written into a container's tree.
+    Step FilesWrite = "files.write" {
+        /// As in `files.read`.
+        root: String,
+        path: String,
+        entries: Option<u64>,
+        bytes: Option<u64>,
+    }
+
     // ---- namespaces ----
 
     /// New namespaces, and the process that is first in them.

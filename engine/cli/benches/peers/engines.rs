@@ -14,6 +14,8 @@ use crate::measure;
 pub(crate) trait Engine {
     /// The daemon's process.
     fn pid(&self) -> u32;
+    /// The socket that the API is at.
+    fn socket(&self) -> &Path;
     /// The client with these words.
     fn command(&self, words: &[&str]) -> Command;
     /// PSS of the daemon and of what it keeps beside each container, in bytes.
@@ -69,14 +71,15 @@ fn wait_ready(engine: &dyn Engine) -> Result<()> {
 /// Docker Engine, from Debian's `docker.io`.
 pub(crate) struct Docker {
     server: Server,
-    socket: String,
+    socket: PathBuf,
 }
 
 impl Docker {
     pub(crate) fn start(folder: &Path) -> Result<Self> {
         let at = |name: &str| folder.join("docker").join(name);
         std::fs::create_dir_all(at(""))?;
-        let socket = format!("unix://{}", at("docker.sock").display());
+        let socket = at("docker.sock");
+        let host = format!("unix://{}", socket.display());
         let child = Command::new("dockerd")
             .arg("--data-root")
             .arg(at("data"))
@@ -84,7 +87,7 @@ impl Docker {
             .arg(at("exec"))
             .arg("--pidfile")
             .arg(at("pid"))
-            .args(["--host", &socket])
+            .args(["--host", &host])
             .stdin(Stdio::null())
             .stdout(File::create(at("log"))?)
             .stderr(File::create(at("errors"))?)
@@ -101,10 +104,15 @@ impl Engine for Docker {
         self.server.0.id()
     }
 
+    fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new("docker");
         // The builder that dockerd itself has.
-        command.env("DOCKER_BUILDKIT", "0").args(["--host", &self.socket]).args(words);
+        command.env("DOCKER_BUILDKIT", "0");
+        command.arg("--host").arg(format!("unix://{}", self.socket.display())).args(words);
         command
     }
 
@@ -118,7 +126,7 @@ impl Engine for Docker {
 /// The engine of this project.
 pub(crate) struct Glassdock {
     server: Server,
-    socket: String,
+    socket: PathBuf,
 }
 
 /// The release binary that this bench was built with.
@@ -131,7 +139,8 @@ impl Glassdock {
     pub(crate) fn start(folder: &Path, name: &str, options: &[&str]) -> Result<Self> {
         let folder = folder.join(format!("glassdock-{name}"));
         std::fs::create_dir_all(&folder)?;
-        let socket = format!("unix://{}", folder.join("glassdock.sock").display());
+        let socket = folder.join("glassdock.sock");
+        let host = format!("unix://{}", socket.display());
         // Interface names have at most 15 characters.
         let bridge = format!("gb{}{name}", std::process::id() % 100_000);
         let child = Command::new(binary())
@@ -140,7 +149,7 @@ impl Glassdock {
             .arg(folder.join("root"))
             .arg("--run-dir")
             .arg(folder.join("run"))
-            .args(["--host", &socket, "--bridge", &bridge])
+            .args(["--host", &host, "--bridge", &bridge])
             .args(options)
             .stdin(Stdio::null())
             .stdout(File::create(folder.join("log"))?)
@@ -157,9 +166,13 @@ impl Engine for Glassdock {
         self.server.0.id()
     }
 
+    fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.args(["--host", &self.socket]).args(words);
+        command.arg("--host").arg(format!("unix://{}", self.socket.display())).args(words);
         command
     }
 

@@ -4,14 +4,16 @@
 //! cargo build --release && cargo bench -p glassdock-cli --bench peers [-- WHAT…]
 //! ```
 //!
-//! WHAT is any of `run`, `pull`, `layers`, `build`, `idle`, `trace`; all of them without
-//! one. Needs root, and from Debian `docker.io`, `skopeo` and `busybox-static`.
+//! WHAT is any of `run`, `starts`, `list`, `exec`, `pull`, `layers`, `build`, `idle`, `trace`; all of them
+//! without one. Needs root, and from Debian `docker.io`, `skopeo` and `busybox-static`.
 //! Prints a Markdown table for the README. Nothing here asserts a time: machines
 //! are noisy, so the two engines take turns and the medians' ratio is what counts.
 
+mod api;
 mod builds;
 mod engines;
 mod images;
+mod many;
 mod measure;
 
 use std::error::Error;
@@ -34,6 +36,15 @@ fn main() -> Result<()> {
 
     if wants("run") {
         rows.push(run(&registry, &docker, &glassdock)?);
+    }
+    if wants("starts") {
+        rows.extend(many::starts(&registry, &docker, &glassdock)?);
+    }
+    if wants("list") {
+        rows.extend(many::list(&registry, &docker, &glassdock)?);
+    }
+    if wants("exec") {
+        rows.extend(many::exec(&registry, &docker, &glassdock)?);
     }
     if wants("pull") {
         images::push_big(&registry, folder.path())?;
@@ -95,7 +106,7 @@ fn pull(
     for _ in 0..rounds {
         for (index, engine) in [docker as &dyn Engine, glassdock].into_iter().enumerate() {
             // What one engine left for the disk to write is not the next one's to wait for.
-            std::process::Command::new("sync").status()?;
+            measure::sync()?;
             let before = measure::resident(engine.pid())?;
             measure::reset_peak(engine.pid())?;
             let seconds = engine.timed(&["pull", "-q", &image])?;

@@ -76,6 +76,12 @@ fn kibibytes(path: &str, key: &str) -> Result<u64> {
     Ok(number.parse::<u64>()? * 1024)
 }
 
+/// Waits until the disk has all that was written.
+pub(crate) fn sync() -> Result<()> {
+    std::process::Command::new("sync").status()?;
+    Ok(())
+}
+
 /// The process `root`, and every other one whose program was called by a name that begins so.
 pub(crate) fn helpers(root: u32, named: &str) -> Result<Vec<u32>> {
     let mut pids = vec![root];

@@ -29,6 +29,8 @@ mod login;
 
 mod logs;
 
+mod manifest;
+
 mod networks;
 
 mod ports;
@@ -96,6 +98,7 @@ pub(crate) async fn run(cx: &mut Context, args: &Args) -> Result<(), Failure> {
         "pull" => Box::pin(pull::pull(cx, args)).await,
         "build" => Box::pin(build::build(cx, args)).await,
         "push" => Box::pin(pull::push(cx, args)).await,
+        "manifest inspect" => Box::pin(manifest::inspect(cx, args)).await,
         "search" => Box::pin(search::search(cx, args)).await,
         "inspect" | "container inspect" | "image inspect" | "network inspect" | "volume inspect" => {
             Box::pin(inspect::inspect(cx, args)).await

@@ -31,7 +31,8 @@ Examples:
   glassdock registry serve --config config.yml --workers 4 --access-log -
   glassdock registry serve --listen 0.0.0.0:5000 --tls-certificate cert.pem --tls-key key.pem
   glassdock registry serve --htpasswd users --auth-method token --anonymous pull
-  glassdock registry serve --mirror https://registry-1.docker.io")]
+  glassdock registry serve --mirror https://registry-1.docker.io
+  AWS_ACCESS_KEY_ID=… AWS_SECRET_ACCESS_KEY=… glassdock registry serve --s3-bucket images --s3-endpoint https://s3.test")]
     Serve(Told),
     /// Print the configuration that would be in force, as a file would say it.
     #[command(after_help = "\
@@ -130,17 +131,14 @@ pub(super) fn run(words: &[String]) -> Result<(), Failure> {
             out.line(told.settings()?.to_yaml().trim_end());
             out.flush()
         }
-        What::Seed { told, images } => {
-            let settings = told.settings()?;
-            sow(&settings.storage.root, &settings.busybox, &images)
-        }
+        What::Seed { told, images } => sow(&told.settings()?, &images),
         What::Gc { told, dry_run } => gc(&told.settings()?, dry_run),
     }
 }
 
 fn serve(settings: &Settings) -> Result<(), Failure> {
     if settings.seed {
-        sow(&settings.storage.root, &settings.busybox, &[])?;
+        sow(settings, &[])?;
     }
     // What goes wrong is told on standard error, apart from the access log.
     tracing_subscriber::fmt()
@@ -185,7 +183,7 @@ fn recorded(folder: &Path) -> std::io::Result<Trace> {
 fn gc(settings: &Settings, dry_run: bool) -> Result<(), Failure> {
     let mut how = settings.collecting();
     how.dry_run = dry_run;
-    let done = collect(&settings.storage.root, how).map_err(|error| chain("glassdock registry", &error))?;
+    let done = collect(settings.place(), how).map_err(|error| chain("glassdock registry", &error))?;
     let mut out = Output::default();
     let did = if dry_run { "would remove" } else { "removed" };
     if how.untagged {
@@ -200,11 +198,11 @@ fn gc(settings: &Settings, dry_run: bool) -> Result<(), Failure> {
     out.flush()
 }
 
-/// Puts the lessons' images into the registry's folder.
-fn sow(root: &Path, busybox: &Path, names: &[String]) -> Result<(), Failure> {
+/// Puts the lessons' images into the registry.
+fn sow(settings: &Settings, names: &[String]) -> Result<(), Failure> {
     let fail = |error: seed::Error| chain("glassdock registry: seed", &error);
-    let seed = seed::chosen(busybox, names).map_err(fail)?;
-    plant(root, &seed.images).map_err(|error| chain("glassdock registry: seed", &error))?;
+    let seed = seed::chosen(&settings.busybox, names).map_err(fail)?;
+    plant(settings.place(), &seed.images).map_err(|error| chain("glassdock registry: seed", &error))?;
     if let Some(missing) = seed.missing {
         complain(chain("glassdock registry: some images are left out", &missing).message);
     }

@@ -223,3 +223,17 @@ pub(crate) static SEARCH: Spec = Spec {
         flag(NO, "no-trunc", Bool, "Don't truncate output"),
     ],
 };
+
+/// `docker manifest inspect`.
+pub(crate) static MANIFEST_INSPECT: Spec = Spec {
+    names: &["manifest inspect"],
+    usage: "[OPTIONS] [MANIFEST_LIST] MANIFEST",
+    about: "Display an image manifest, or manifest list",
+    aliases: "",
+    arity: Arity::Range(1, 2),
+    interspersed: true,
+    flags: &[
+        flag(NO, "insecure", Bool, "Allow communication with an insecure registry"),
+        flag('v', "verbose", Bool, "Output additional info including layers and platform"),
+    ],
+};

@@ -14,6 +14,7 @@ pub(crate) struct Group {
 pub(crate) const GROUPS: &[Group] = &[
     Group { name: "container", about: "Manage containers" },
     Group { name: "image", about: "Manage images" },
+    Group { name: "manifest", about: "Manage Docker image manifests and manifest lists" },
     Group { name: "network", about: "Manage networks" },
     Group { name: "system", about: "Manage Docker" },
     Group { name: "volume", about: "Manage volumes" },
@@ -66,7 +67,7 @@ pub(crate) static SPECS: &[&Spec] = &[
     &container::PORT, &container::DIFF, &container::CP, &container::COMMIT, &container::EXPORT,
     &container::STATS, &container::CONTAINER_INSPECT, &container::CONTAINER_PRUNE,
     &build::BUILD, &image::IMAGES, &image::PULL, &image::PUSH, &image::RMI, &image::TAG, &image::HISTORY,
-    &image::IMPORT, &image::LOAD, &image::SAVE, &image::IMAGE_INSPECT, &image::IMAGE_PRUNE, &image::SEARCH,
+    &image::IMPORT, &image::LOAD, &image::SAVE, &image::IMAGE_INSPECT, &image::IMAGE_PRUNE, &image::SEARCH, &image::MANIFEST_INSPECT,
     &system::VERSION, &system::INFO, &system::INSPECT, &system::EVENTS, &system::LOGIN, &system::LOGOUT,
     &system::SYSTEM_DF, &system::SYSTEM_PRUNE,
     &network::NETWORK_CONNECT, &network::NETWORK_CREATE, &network::NETWORK_DISCONNECT,

@@ -153,3 +153,49 @@ fn gc_says_what_it_does() -> Result<()> {
     assert_eq!(registry.connect()?.ask("GET", &target, "", b"")?.status, 404);
     Ok(())
 }
+
+/// A folder of the test's own for a client's settings, and the client.
+fn client(settings: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_glassdock"));
+    command.env("DOCKER_CONFIG", settings).env("DOCKER_HOST", "unix:///nonexistent");
+    command
+}
+
+#[test]
+fn manifests_are_shown_as_dockers_client_shows_them() -> Result<()> {
+    let (root, settings) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    let registry = Registry::start(root.path(), &[])?;
+    let seeded = glassdock().args(["seed", "--root"]).arg(root.path()).arg("hello-world").output()?;
+    assert!(seeded.status.success());
+    let name = format!("{}/library/hello-world", registry.address);
+    let list = client(settings.path()).args(["manifest", "inspect", "--insecure", &name]).output()?.stdout;
+    let digest = String::from_utf8(list)?;
+    let digest = digest.split('"').find(|word| word.starts_with("sha256:")).ok_or("no digest")?;
+    let docker = |words: &[&str]| {
+        let mut command = Command::new("docker");
+        command.env("DOCKER_CONFIG", settings.path()).args(words).output()
+    };
+    if !docker(&["--version"]).is_ok_and(|output| output.stdout.starts_with(b"Docker version 28.")) {
+        std::io::stderr().write_all(b"skipped: no docker client 28 in PATH\n")?;
+        return Ok(());
+    }
+    for words in [
+        vec![name.clone()],
+        vec!["--verbose".to_owned(), name.clone()],
+        vec![format!("{name}@{digest}")],
+        vec!["-v".to_owned(), format!("{name}@{digest}")],
+        vec![format!("{name}:absent")],
+        vec![format!("{}/absent", registry.address)],
+    ] {
+        let mut all = vec!["manifest", "inspect", "--insecure"];
+        all.extend(words.iter().map(String::as_str));
+        let ours = client(settings.path()).args(&all).output()?;
+        let theirs = docker(&all)?;
+        let told = |output: &std::process::Output| {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            (text(&output.stdout), text(&output.stderr), output.status.code())
+        };
+        assert_eq!(told(&ours), told(&theirs), "{all:?}");
+    }
+    Ok(())
+}

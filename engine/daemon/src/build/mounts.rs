@@ -392,7 +392,7 @@ fn cache(
 ) -> Result<PathBuf, Error> {
     let source = if source.is_empty() { "/" } else { source };
     if let Some(below) = below {
-        if new {
+        if new && fill::has_something(&below.lower, source) {
             fill::from_layers(trace, &below.lower, source, folder)?;
         }
         return Ok(folder.to_owned());

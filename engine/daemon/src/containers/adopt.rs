@@ -2,12 +2,12 @@
 //!
 //! ```text
 //!   record says it ran ──► the shim answers ──► watched again
-//!                     └──► it does not      ──► exit.json, networks released,
+//!                     └──► it does not      ──► what it left is ended; exit.json, networks released,
 //!                                               restart policy, auto-remove
 //!   record says otherwise ──► `always` and `unless-stopped` start it
 //! ```
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,13 +57,20 @@ pub async fn all(engine: &Arc<Engine>) -> Result<(), Error> {
                 health::watch(engine, &container);
             }
             supervise::spawn(engine, &container, watch, None)?;
-        } else if is_over(&container) {
-            gone.push(container);
+        } else {
+            // Whatever it left has no shim any more: nobody would ever end it.
+            let work = Arc::clone(&container);
+            let end = move || super::orphans::end(&glassdock_trace::Trace::off(), &work);
+            tokio::task::spawn_blocking(end).await?;
+            if is_over(&container) {
+                gone.push(container);
+            }
         }
     }
     let trace = glassdock_trace::Trace::off();
     engine
         .blocking(move |engine| {
+            engine.volumes.take_up(&held(engine, &running));
             engine.networks.reconcile(&trace, &running).map_err(super::networks::failed)?;
             for container in running.iter().filter_map(|id| engine.containers.find(id).ok()) {
                 if let Err(error) = serve_names(engine, &trace, &container.record()) {
@@ -78,6 +85,19 @@ pub async fn all(engine: &Arc<Engine>) -> Result<(), Error> {
     }
     restart_what_should_run(engine);
     Ok(())
+}
+
+/// Which of the running containers have which volumes.
+fn held(engine: &Engine, running: &HashSet<String>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut held: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for container in running.iter().filter_map(|id| engine.containers.find(id).ok()) {
+        container.look(|record| {
+            for point in super::mounts::volumes_of(record) {
+                held.entry(point.name.clone()).or_default().insert(record.id.clone());
+            }
+        });
+    }
+    held
 }
 
 fn serve_names(engine: &Engine, trace: &glassdock_trace::Trace, record: &Record) -> Result<(), Error> {

@@ -8,9 +8,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use glassdock_image::layer::{self, Limits, Target, pack};
+use glassdock_image::layer::pack::{self, Packed};
+use glassdock_image::layer::{self, Limits, Target};
 use glassdock_kernel::ErrorKind;
 use glassdock_kernel::path::{Place, Root};
+use glassdock_trace::{Body, Trace};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -19,6 +21,7 @@ use super::mounts::clean;
 use super::record::Record;
 use super::view;
 use crate::call::Call;
+use crate::engine::Engine;
 use crate::error::{Error, Kind};
 use crate::pipe;
 use crate::reply::{self, Reply, Response};
@@ -105,8 +108,8 @@ pub(crate) async fn info(call: Call) -> Reply {
     let (engine, trace) = (Arc::clone(&call.engine), call.trace.clone());
     let container = Arc::clone(&wanted.container);
     let _life = view::hold(&container).await?;
-    let look = move |_: &Arc<crate::engine::Engine>| {
-        view::look(&wanted.container, &trace, false, |root| wanted.find(root).map(|(_, stat)| stat))
+    let look = move |engine: &Arc<Engine>| {
+        view::look(engine, &wanted.container, &trace, false, |root| wanted.find(root).map(|(_, stat)| stat))
     };
     let stat = engine.blocking(look).await?;
     described(reply::empty(StatusCode::OK), &stat)
@@ -118,51 +121,67 @@ pub(crate) async fn get(call: Call) -> Reply {
     let wanted = Wanted::of(&call)?;
     let (writer, body) = pipe::reply();
     let (tell, told) = tokio::sync::oneshot::channel();
-    let trace = call.trace.clone();
+    let (engine, trace, operation) = (Arc::clone(&call.engine), call.trace.clone(), call.operation.clone());
     tokio::spawn(async move {
+        // What is read is told to the end of the stream too.
+        let _operation = operation;
         let container = Arc::clone(&wanted.container);
         // Held to the end of the stream.
         let _life = match view::hold(&container).await {
             Ok(life) => life,
             Err(error) => return drop(tell.send(Err(error))),
         };
-        let work = move || send(&wanted, &trace, tell, writer);
+        let work = move || send(&engine, &wanted, &trace, tell, writer);
         if let Err(error) = tokio::task::spawn_blocking(work).await {
             tracing::error!(%error, "a copy out of a container panicked");
         }
     });
     let stat = told.await.map_err(|_| Error::internal("the copy ended before it began"))??;
-    let container = call.engine.containers.find(call.param("id"))?;
-    container.emit(&call.engine, "archive-path", &[]);
     described(reply::stream("application/x-tar", body), &stat)
 }
 
 type Tell = tokio::sync::oneshot::Sender<Result<Stat, Error>>;
 
 /// Finds what is wanted, tells what it is, and sends it.
-fn send(wanted: &Wanted, trace: &glassdock_trace::Trace, tell: Tell, mut writer: pipe::Writer) {
+fn send(engine: &Engine, wanted: &Wanted, trace: &Trace, tell: Tell, mut writer: pipe::Writer) {
     let mut tell = Some(tell);
     let out = &mut writer;
     let teller = &mut tell;
-    let result = view::look(&wanted.container, trace, false, move |root| {
+    let result = view::look(engine, &wanted.container, trace, false, move |root| {
         let (place, stat) = wanted.find(root)?;
-        let is_folder = place.is_dir()?;
+        wanted.container.emit(engine, "archive-path", &[]);
         if let Some(tell) = teller.take() {
             // A client that left already is noticed when the first piece is sent.
             let _ = tell.send(Ok(stat));
         }
-        let name = base(&wanted.path);
-        if is_folder {
-            return Ok(pack::directory(place.into(), name.as_bytes(), out)?);
-        }
-        let parent = Path::new(&wanted.path).parent().unwrap_or(Path::new("/"));
-        let parent = root.resolve(parent).map_err(|error| wanted.failed(&error))?;
-        Ok(pack::single(parent.into(), name.as_bytes(), name.as_bytes(), out)?)
+        let body = Body::FilesRead {
+            root: root.path().display().to_string(),
+            path: wanted.path.clone(),
+            entries: None,
+            bytes: None,
+        };
+        trace.step(body, |span| {
+            let packed = pack(wanted, root, place, out)?;
+            if let Body::FilesRead { entries, bytes, .. } = span.body_mut() {
+                (*entries, *bytes) = (Some(packed.entries), Some(packed.bytes));
+            }
+            Ok(())
+        })
     });
     match (tell, result) {
         (Some(tell), Err(error)) => drop(tell.send(Err(error))),
         (_, result) => writer.end(result),
     }
+}
+
+fn pack(wanted: &Wanted, root: &Root, place: Place, out: &mut pipe::Writer) -> Result<Packed, Error> {
+    let name = base(&wanted.path);
+    if place.is_dir()? {
+        return Ok(pack::directory(place.into(), name.as_bytes(), out)?);
+    }
+    let parent = Path::new(&wanted.path).parent().unwrap_or(Path::new("/"));
+    let parent = root.resolve(parent).map_err(|error| wanted.failed(&error))?;
+    Ok(pack::single(parent.into(), name.as_bytes(), name.as_bytes(), out)?)
 }
 
 /// `PUT /containers/{id}/archive?path=…`: a tar stream, compressed or not, goes into a folder.
@@ -171,20 +190,31 @@ pub(crate) async fn put(mut call: Call) -> Reply {
     let wanted = Wanted::of(&call)?;
     let keep_kinds = call.flag("noOverwriteDirNonDir");
     let copy_owner = call.flag("copyUIDGID");
-    let (engine, trace) = (Arc::clone(&call.engine), call.trace.clone());
+    let trace = call.trace.clone();
     let container = Arc::clone(&wanted.container);
     let _life = view::hold(&container).await?;
-    let work = move |_: &Arc<crate::engine::Engine>| {
-        view::look(&wanted.container, &trace, true, |root| {
+    let work = move |engine: &Arc<Engine>| {
+        view::look(engine, &wanted.container, &trace, true, |root| {
             let target = target(&wanted, root, keep_kinds, copy_owner)?;
-            let archive = layer::decompressed(&mut body)?;
-            let root = root.resolve(Path::new("/"))?;
-            layer::extract(root.into(), &target, archive, Limits::default())?;
+            let (archive, top) = (layer::decompressed(&mut body)?, root.resolve(Path::new("/"))?);
+            let body = Body::FilesWrite {
+                root: root.path().display().to_string(),
+                path: wanted.path.clone(),
+                entries: None,
+                bytes: None,
+            };
+            trace.step(body, |span| {
+                let unpacked = layer::extract(top.into(), &target, archive, Limits::default())?;
+                if let Body::FilesWrite { entries, bytes, .. } = span.body_mut() {
+                    (*entries, *bytes) = (Some(unpacked.entries), Some(unpacked.bytes));
+                }
+                Ok::<_, Error>(())
+            })?;
+            wanted.container.emit(engine, "extract-to-dir", &[]);
             Ok(())
         })
     };
-    engine.blocking(work).await?;
-    container.emit(&engine, "extract-to-dir", &[]);
+    call.engine.blocking(work).await?;
     Ok(reply::empty(StatusCode::OK))
 }
 

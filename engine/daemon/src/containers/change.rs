@@ -66,7 +66,7 @@ pub(crate) async fn update(mut call: Call) -> Reply {
     container.change(|record| record.host_config = host);
     call.engine.containers.save(&container)?;
     container.emit(&call.engine, "update", &[]);
-    reply::json(&json!({ "Warnings": [] }))
+    reply::json(&json!({ "Warnings": null }))
 }
 
 /// Puts the request's fields over what is there; zero and nothing mean "as it was".

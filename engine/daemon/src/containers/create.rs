@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::container::Container;
 use super::image;
-use super::model::{CreateRequest, HostConfig, MountPoint};
+use super::model::{CreateRequest, HostConfig, MountPoint, VolumeOptions};
 use super::mounts::{self, Wanted};
 use super::record::{Beside, Record};
 use super::{fill, links, merge, names, ports, security, warnings};
@@ -221,15 +221,17 @@ fn place(
     }
     let driver = &record.host_config.volume_driver;
     if !matches!(driver.as_str(), "" | "local") {
-        return Err(Error::invalid(format!(
-            "create {}: error looking up volume plugin {driver}: plugin \"{driver}\" not found",
-            point.name
-        )));
+        return Err(no_driver(&point.name, driver));
     }
     let anonymous = point.name.is_empty();
-    let labels = volume_labels(record, &point.destination);
+    let wishes = volume_wishes(record, &point.destination);
+    let driver = wishes.driver_config.unwrap_or_default();
+    if !matches!(driver.name.as_str(), "" | "local") {
+        return Err(no_driver(&point.name, &driver.name));
+    }
+    let (labels, options) = (wishes.labels, driver.options);
     let (volume, new) =
-        engine.volumes.create(trace, Volume { name: point.name, labels, ..Volume::default() })?;
+        engine.volumes.create(trace, Volume { name: point.name, labels, options, ..Volume::default() })?;
     if new {
         crate::volumes::endpoints::emit(engine, "create", &volume.name);
     }
@@ -237,10 +239,18 @@ fn place(
         undo.volumes.push(volume.name.clone());
     }
     let path = engine.volumes.path(&volume.name);
-    if copy {
-        fill::fill(trace, record, &point.destination, &path)?;
-    }
-    let source = if subpath.is_empty() { path } else { inside(&path, &subpath)? };
+    let copy = copy && fill::has_something(&record.layers, &point.destination);
+    // A volume with a file system of its own is mounted only where somebody looks into it.
+    let source = if copy || !subpath.is_empty() {
+        engine.volumes.while_held(trace, &[&volume.name], || {
+            if copy {
+                fill::fill(trace, record, &point.destination, &path)?;
+            }
+            if subpath.is_empty() { Ok(path) } else { inside(&path, &subpath) }
+        })?
+    } else {
+        path
+    };
     point.source = source.to_string_lossy().into_owned();
     point.name = volume.name;
     "local".clone_into(&mut point.driver);
@@ -250,12 +260,17 @@ fn place(
     Ok(point)
 }
 
-fn volume_labels(record: &Record, destination: &str) -> std::collections::BTreeMap<String, String> {
-    let requests = record.host_config.mounts.iter().flatten();
-    let own = requests.filter(|request| mounts::clean(&request.target) == destination);
-    own.filter_map(|request| request.volume_options.as_ref())
-        .flat_map(|options| options.labels.clone())
-        .collect()
+fn no_driver(volume: &str, driver: &str) -> Error {
+    Error::invalid(format!(
+        "create {volume}: error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+    ))
+}
+
+/// What `--mount` says of the volume at a place.
+fn volume_wishes(record: &Record, destination: &str) -> VolumeOptions {
+    let mut requests = record.host_config.mounts.iter().flatten();
+    let own = requests.find(|request| mounts::clean(&request.target) == destination);
+    own.and_then(|request| request.volume_options.clone()).unwrap_or_default()
 }
 
 /// A folder of a volume. It is there, and no link leads out of the volume.

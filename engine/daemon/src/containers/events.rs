@@ -28,7 +28,8 @@ fn networks(engine: &Engine, container: &Container, action: &str, endpoints: &[E
     }
 }
 
-fn volumes(engine: &Engine, container: &Container, action: &str) {
+/// A container's volumes are mounted for it, or for someone who copies, or are no more.
+pub(crate) fn volumes(engine: &Engine, container: &Container, action: &str) {
     let points = container.look(|record| record.mounts.clone());
     for point in points.into_iter().filter(|point| point.kind == "volume") {
         let mut attributes = BTreeMap::from([

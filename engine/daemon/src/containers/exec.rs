@@ -33,6 +33,12 @@ const KEPT: usize = 256;
 /// An exec that closed its output has so long to end before its client is let go.
 const SETTLING: Duration = Duration::from_secs(1);
 
+/// `ESRCH`; errno(3).
+const NO_SUCH_PROCESS: i32 = 3;
+
+/// What a shim says whose container has ended.
+const NOT_RUNNING: &str = "the container is not running";
+
 /// All execs of an engine.
 #[derive(Debug, Default)]
 pub struct Execs {
@@ -379,7 +385,7 @@ impl Begin {
         if let Some(receiver) = receiver {
             receiver.drain();
         }
-        let execed = begun.map_err(cannot)?.map_err(|error| failed(&error))?;
+        let execed = begun.map_err(cannot)?.map_err(|error| failed(container, &error))?;
         engine.execs.change(&self.id, |exec| exec.pid = execed.pid);
         execed.stream.map(streams::of_shim).transpose().map_err(cannot)
     }
@@ -398,8 +404,20 @@ fn stdout_frame(words: &str, tty: bool) -> Vec<u8> {
 
 /// What the client is told when an exec can't begin, and the exit status of that.
 /// Clients tell "not found" and "not executable" by the words.
-fn failed(error: &glassdock_runtime::Error) -> (Error, i32) {
+fn failed(container: &Container, error: &glassdock_runtime::Error) -> (Error, i32) {
     match error {
+        // The first process, whose namespaces were to be joined, ended just now; so did the shim,
+        // or it cleans up.
+        glassdock_runtime::Error::Step(failed)
+            if failed.errno == Some(NO_SUCH_PROCESS) || failed.message == NOT_RUNNING =>
+        {
+            (container.not_running(), 126)
+        }
+        glassdock_runtime::Error::Gone { .. } => (container.not_running(), 126),
+        // Docker looks for the user before anything else, and has words of its own for that.
+        glassdock_runtime::Error::Step(failed) if failed.message.starts_with("unable to find ") => {
+            (Error::internal(failed.message.clone()), 126)
+        }
         glassdock_runtime::Error::Step(failed) => {
             let kind = if matches!(failed.status, 126 | 127) { Kind::Invalid } else { Kind::Internal };
             (

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use glassdock_image::layer::pack;
+use glassdock_trace::Body;
 use serde_json::json;
 
 use super::view;
@@ -19,8 +20,10 @@ pub(crate) async fn export(call: Call) -> Reply {
     let container = call.engine.containers.find(call.param("id"))?;
     let (writer, body) = pipe::reply();
     let (tell, told) = tokio::sync::oneshot::channel();
-    let (work, trace) = (Arc::clone(&container), call.trace.clone());
+    let (work, trace, operation) = (Arc::clone(&container), call.trace.clone(), call.operation.clone());
     tokio::spawn(async move {
+        // What is read is told to the end of the stream too.
+        let _operation = operation;
         // Held to the end of the stream.
         let _life = match view::hold(&work).await {
             Ok(life) => life,
@@ -30,11 +33,19 @@ pub(crate) async fn export(call: Call) -> Reply {
         let sent = tokio::task::spawn_blocking(move || {
             let (mut writer, mut tell) = (writer, Some(tell));
             let result = view::layers(&inside, &trace, |root| {
-                let root = root.resolve(Path::new("/"))?;
+                let top = root.resolve(Path::new("/"))?;
                 if let Some(tell) = tell.take() {
                     let _ = tell.send(Ok(()));
                 }
-                Ok(pack::directory(root.into(), b"", &mut writer)?)
+                let (shown, path) = (root.path().display().to_string(), "/".to_owned());
+                let body = Body::FilesRead { root: shown, path, entries: None, bytes: None };
+                trace.step(body, |span| {
+                    let packed = pack::directory(top.into(), b"", &mut writer)?;
+                    if let Body::FilesRead { entries, bytes, .. } = span.body_mut() {
+                        (*entries, *bytes) = (Some(packed.entries), Some(packed.bytes));
+                    }
+                    Ok::<_, Error>(())
+                })
             });
             match (tell, result) {
                 (Some(tell), Err(error)) => drop(tell.send(Err(error))),

@@ -51,8 +51,13 @@ pub fn write_hosts(container: &Container, record: &Record, endpoints: &[Endpoint
             "" => name.clone(),
             domain => format!("{name}.{domain} {name}"),
         };
-        for address in endpoints.iter().filter_map(|endpoint| endpoint.address) {
-            let _ = writeln!(text, "{}\t{names}", address.address());
+        for endpoint in endpoints {
+            if let Some(address) = endpoint.address {
+                let _ = writeln!(text, "{}\t{names}", address.address());
+            }
+            if let Some(address) = endpoint.address6 {
+                let _ = writeln!(text, "{}\t{names}", address.address());
+            }
         }
         text
     };

@@ -15,6 +15,14 @@ use glassdock_trace::Trace;
 use super::record::Record;
 use crate::error::Error;
 
+/// Whether a layer of the image has anything at `destination`. Asked first: most images have
+/// nothing there, and a mount costs.
+#[must_use]
+pub fn has_something(layers: &[PathBuf], destination: &str) -> bool {
+    let inside = destination.trim_start_matches('/');
+    layers.iter().any(|layer| layer.join(inside).symlink_metadata().is_ok())
+}
+
 /// Fills an empty volume with what the image has at `destination`; one that has
 /// something stays as it is.
 ///
@@ -31,10 +39,7 @@ pub fn fill(trace: &Trace, record: &Record, destination: &str, volume: &Path) ->
 ///
 /// As [`fill`].
 pub fn from_layers(trace: &Trace, layers: &[PathBuf], destination: &str, volume: &Path) -> Result<(), Error> {
-    // Looked up layer by layer first: most images have nothing there, and a mount costs.
-    let inside = destination.trim_start_matches('/');
-    let somewhere = layers.iter().any(|layer| layer.join(inside).symlink_metadata().is_ok());
-    if !somewhere || fs::read_dir(volume)?.next().is_some() {
+    if fs::read_dir(volume)?.next().is_some() {
         return Ok(());
     }
     let stack = Overlay { lower: layers.to_vec(), ..Overlay::default() }.mount(trace)?;

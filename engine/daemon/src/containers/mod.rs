@@ -14,7 +14,7 @@
 //! ([`create`], [`merge`], [`mounts`], [`fill`], [`ports`], [`image`], [`warnings`]), what the
 //! runtime is told ([`spec`], [`defaults`], [`security`], [`devices`],
 //! [`resources`], [`files`], [`networks`]), starting and ending ([`start`],
-//! [`supervise`], [`signal`], [`remove`], [`adopt`]), and looking ([`list`],
+//! [`supervise`], `orphans`, [`signal`], [`remove`], [`adopt`]), and looking ([`list`],
 //! [`inspect`], [`logs`], [`attach`], [`streams`], [`wait`], [`exec`], [`top`],
 //! [`stats`], [`change`], [`health`]), and its files ([`view`], [`archive`], [`export`]).
 //!
@@ -50,6 +50,8 @@ pub mod resources;
 pub mod security;
 
 pub mod start;
+
+mod orphans;
 
 pub mod adopt;
 pub mod remove;

@@ -287,9 +287,20 @@ pub struct VolumeOptions {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub driver_config: Option<Value>,
+    pub driver_config: Option<DriverConfig>,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub subpath: String,
+}
+
+/// Who makes a volume, and what it is told.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+#[expect(missing_docs, reason = "the API's specification describes each field by this name")]
+pub struct DriverConfig {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
 }
 
 /// Options of a file system in memory.

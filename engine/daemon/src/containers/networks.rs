@@ -24,7 +24,9 @@ pub fn endpoint_configs(record: &Record) -> Result<Vec<EndpointConfig>, Error> {
     let mut configs = Vec::new();
     for (place, (name, settings)) in networks.into_iter().enumerate() {
         let first = place == 0;
-        let address = settings.ipam_config.as_ref().map_or("", |ipam| ipam.ipv4_address.as_str());
+        let ipam = settings.ipam_config.as_ref();
+        let address = ipam.map_or("", |ipam| ipam.ipv4_address.as_str());
+        let address6 = ipam.map_or("", |ipam| ipam.ipv6_address.as_str());
         let mac = if settings.mac_address.is_empty() && first {
             &record.config.mac_address
         } else {
@@ -39,6 +41,7 @@ pub fn endpoint_configs(record: &Record) -> Result<Vec<EndpointConfig>, Error> {
             container: record.id.clone(),
             network: name.clone(),
             address: parsed(address, "invalid IPv4 address")?,
+            address6: parsed(address6, "invalid IPv6 address")?,
             mac: parsed(mac, "invalid MAC address")?,
             names,
             ports: if first { ports::requests(&record.config, &record.host_config)? } else { Vec::new() },
@@ -109,6 +112,11 @@ pub fn shown(
         shown.ip_address = address.address().to_string();
         shown.ip_prefix_len = address.prefix();
     }
+    if let Some(address) = endpoint.address6 {
+        shown.global_ipv6_address = address.address().to_string();
+        shown.global_ipv6_prefix_len = address.prefix();
+    }
+    shown.ipv6_gateway = endpoint.gateway6.map_or_else(String::new, |gateway| gateway.to_string());
     shown.gateway = endpoint.gateway.map_or_else(String::new, |gateway| gateway.to_string());
     shown.mac_address = endpoint.mac.map_or_else(String::new, |mac| mac.to_string());
     shown

@@ -164,14 +164,36 @@ fn launch(
         std::fs::remove_dir_all(&work)?;
         std::fs::create_dir(&work)?;
     }
+    // The end of an earlier run is none of this one.
+    match std::fs::remove_file(container.bundle.path("exit.json")) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
     files::write(container, &record)?;
     let (spec, extras) = spec::of(container, &record, &shared)?;
     write_json(&container.bundle.path("config.json"), &spec)?;
     write_json(&container.bundle.path("glassdock.json"), &extras)?;
+    super::mounts::hold_volumes(engine, trace, &record)?;
+    let launched = launch_held(engine, container, &record, trace, channel, receiver);
+    if launched.is_err() {
+        super::mounts::let_volumes_go(engine, trace, &record);
+    }
+    launched
+}
+
+/// The rest of a launch, while the container's volumes are held for it.
+fn launch_held(
+    engine: &Arc<Engine>,
+    container: &Arc<Container>,
+    record: &Record,
+    trace: &Trace,
+    channel: Channel,
+    receiver: &Arc<Receiver>,
+) -> Result<Launched, Failed> {
     let launch = Launch { bundle: container.bundle.clone(), channel: Some(channel), shim: None };
     let created = glassdock_runtime::create(launch, trace)?;
     let shim = Shim::connect(&container.bundle)?;
-    let result = connect(engine, container, &record, trace, created.init_pid);
+    let result = connect(engine, container, record, trace, created.init_pid);
     let launched = result.and_then(|()| {
         let watch = shim.watch()?;
         give_streams(container, &shim)?;
@@ -197,6 +219,7 @@ fn launch(
             while !waiting.is_finished() && Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(1));
             }
+            super::orphans::end(trace, container);
             if let Err(error) = engine.networks.release(trace, &container.id) {
                 tracing::warn!(id = container.id, %error, "networks of a failed start stay");
             }

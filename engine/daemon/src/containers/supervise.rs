@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The shim's `exit.json` has the last word: it also tells of exits that no daemon
-//! saw.
+//! saw. A shim that ends without a word was killed: what it left is ended too, and the
+//! container counts as killed.
 
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::Arc;
@@ -99,10 +100,15 @@ pub(crate) async fn ended(
     let endpoints = engine.networks.endpoints_of(&container.id);
     let settled = engine
         .blocking(move |engine| {
+            if told.is_none() {
+                // The shim did not get to its end; it would have cleaned up.
+                super::orphans::end(&trace, &work);
+            }
             let exit = told.or_else(|| work.bundle.exit().ok().flatten());
             if let Err(error) = engine.networks.release(&trace, &work.id) {
                 tracing::warn!(id = work.id, %error, "networks of an ended container stay");
             }
+            super::mounts::let_volumes_go(engine, &trace, &work.record());
             Ok::<_, Error>(exit)
         })
         .await;
@@ -145,7 +151,7 @@ pub(crate) async fn ended(
     }
 }
 
-/// What is told of a container whose shim was killed with it.
+/// What is told of a container whose shim was killed, and the container after it.
 fn lost() -> Exit {
     let now = super::create::now();
     Exit { status: 137, signal: Some(9), oom_killed: false, started_at: now.clone(), finished_at: now }

@@ -16,12 +16,13 @@ use std::sync::Arc;
 use glassdock_kernel::mount::{self, Attributes, Overlay};
 use glassdock_kernel::path::{Place, Root};
 use glassdock_kernel::process::Process;
-use glassdock_trace::Trace;
+use glassdock_trace::{Body, Trace};
 use tokio::sync::MutexGuard;
 
 use super::container::Container;
-use super::mounts;
 use super::record::{Record, Status};
+use super::{events, mounts};
+use crate::engine::Engine;
 use crate::error::{Error, Kind};
 
 /// Keeps a container that is stopped from being started or removed, as long as its layers are
@@ -42,8 +43,10 @@ fn gone(container: &Container) -> Error {
     Error::conflict(format!("container {} is being removed", container.id))
 }
 
-/// Does `work` on a container's file system; whoever calls it [`hold`]s the container. Blocks.
+/// Does `work` on a container's file system; whoever calls it [`hold`]s the container. Its volumes
+/// are there meanwhile, and `docker events` hears of them. Blocks.
 pub(crate) fn look<T: Send>(
+    engine: &Engine,
     container: &Arc<Container>,
     trace: &Trace,
     write: bool,
@@ -51,21 +54,39 @@ pub(crate) fn look<T: Send>(
 ) -> Result<T, Error> {
     let record = container.record();
     if record.state.status.has_process() {
-        return work(&running(container, &record)?);
+        let root = running(container, &record)?;
+        return told(engine, container, || work(&root));
     }
-    let binds = binds(container, &record)?;
-    if binds.is_empty() {
-        return work(&stack(container, &record, write).mount(trace)?.root()?);
-    }
-    mount::apart(trace, || {
-        let stack = stack(container, &record, true).mount(trace)?;
-        mount::attach(trace, &stack, &Place::open(&container.bundle.path("work"))?)?;
-        let root = stack.root()?;
-        for bind in &binds {
-            put(trace, &root, bind)?;
-        }
-        work(&root)
+    let volumes: Vec<&str> = mounts::volumes_of(&record).map(|point| point.name.as_str()).collect();
+    engine.volumes.while_held(trace, &volumes, || {
+        let binds = binds(container, &record)?;
+        told(engine, container, || {
+            if binds.is_empty() {
+                return work(&stack(container, &record, write).mount(trace)?.root()?);
+            }
+            mount::apart(trace, || {
+                let stack = stack(container, &record, true).mount(trace)?;
+                mount::attach(trace, &stack, &Place::open(&container.bundle.path("work"))?)?;
+                let root = stack.root()?;
+                for bind in &binds {
+                    put_told(trace, &root, &record, bind)?;
+                }
+                work(&root)
+            })
+        })
     })
+}
+
+/// Does `work` between the events that tell of the volumes' mounts.
+fn told<T>(
+    engine: &Engine,
+    container: &Container,
+    work: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
+    events::volumes(engine, container, "mount");
+    let done = work();
+    events::volumes(engine, container, "unmount");
+    done
 }
 
 /// Does `work` on a container's layers alone: nothing that is mounted in it is seen. Blocks.
@@ -126,6 +147,19 @@ fn binds(container: &Container, record: &Record) -> Result<Vec<Bind>, Error> {
         binds.push(Bind { source, destination: mount.destination, read_only });
     }
     Ok(binds)
+}
+
+/// As [`put`]; of a volume the trace tells that it is one.
+fn put_told(trace: &Trace, root: &Root, record: &Record, bind: &Bind) -> Result<(), Error> {
+    let Some(point) = mounts::volumes_of(record).find(|point| point.destination == bind.destination) else {
+        return put(trace, root, bind);
+    };
+    let body = Body::VolumeMount {
+        name: point.name.clone(),
+        target: point.destination.clone(),
+        read_only: bind.read_only,
+    };
+    trace.step(body, |span| put(span.trace(), root, bind))
 }
 
 fn put(trace: &Trace, root: &Root, bind: &Bind) -> Result<(), Error> {

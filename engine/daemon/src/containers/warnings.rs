@@ -8,6 +8,10 @@ use super::model::HostConfig;
 /// Takes out what can't be had, and says so in a line each.
 pub fn of(host: &mut HostConfig, cgroups: &Hierarchy) -> Vec<String> {
     let mut warnings = Vec::new();
+    if matches!(cgroups, Hierarchy::V1(_)) {
+        // Where it can be said, Docker says that it is off.
+        host.resources.oom_kill_disable.get_or_insert(false);
+    }
     let resources = &host.resources;
     let limited = resources.memory > 0
         || resources.nano_cpus > 0

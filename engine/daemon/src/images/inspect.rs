@@ -6,9 +6,12 @@ use glassdock_image::config::{Config, Process};
 use glassdock_image::images::Image;
 use glassdock_image::{DiffId, Images};
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::call::Call;
-use crate::error::Error;
+use crate::call::{ApiVersion, Call};
+use crate::containers::model::ContainerConfig;
+use crate::containers::record::NEVER;
+use crate::error::{Error, Kind};
 use crate::reply::{self, Reply};
 
 /// `ImageInspect`, in the order of Docker's fields.
@@ -22,9 +25,14 @@ struct Inspect<'a> {
     comment: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<&'a str>,
+    /// Before 1.45: the container that the image was made of, and its configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    container_config: Option<ContainerConfig>,
     docker_version: &'a str,
     author: &'a str,
-    config: &'a Process,
+    config: Value,
     architecture: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     variant: Option<&'a str>,
@@ -32,6 +40,9 @@ struct Inspect<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     os_version: Option<&'a str>,
     size: u64,
+    /// Before 1.44: the same once more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    virtual_size: Option<u64>,
     graph_driver: GraphDriver,
     #[serde(rename = "RootFS")]
     root_fs: RootFs<'a>,
@@ -63,25 +74,54 @@ struct Metadata {
 pub(crate) async fn inspect(call: Call) -> Reply {
     let image = call.engine.images.resolve(call.param("name"))?;
     let config: &Config = &image.config;
+    let old = call.version < ApiVersion(45);
     reply::json(&Inspect {
         id: image.id.to_string(),
         repo_tags: image.tags(),
         repo_digests: image.digests(),
         parent: "",
         comment: comment(config),
-        created: config.created.as_deref(),
+        created: config.created.as_deref().or((call.version < ApiVersion(44)).then_some(NEVER)),
+        container: old.then_some(""),
+        container_config: old.then(ContainerConfig::default),
         docker_version: config.docker_version.as_deref().unwrap_or_default(),
         author: config.author.as_deref().unwrap_or_default(),
-        config: &config.config,
+        config: shown(&config.config, call.version)?,
         architecture: &config.architecture,
         variant: config.variant.as_deref(),
         os: &config.os,
         os_version: config.os_version.as_deref(),
         size: image.size,
+        virtual_size: (call.version < ApiVersion(44)).then_some(image.size),
         graph_driver: graph_driver(&call.engine.images, &image),
         root_fs: RootFs { kind: "layers", layers: &config.rootfs.diff_ids },
         metadata: Metadata { last_tag_time: moment(image.tagged_ns) },
     })
+}
+
+/// How containers of the image run. Until 1.49 that was written as a container's configuration
+/// is, with fields that mean nothing for an image; since then, only some are there when empty.
+fn shown(config: &Process, version: ApiVersion) -> Result<Value, Error> {
+    let failed = |error: serde_json::Error| Error::of(Kind::Internal, &error);
+    let own = serde_json::to_value(config).map_err(failed)?;
+    if version < ApiVersion(50) {
+        let whole: ContainerConfig = serde_json::from_value(own).map_err(failed)?;
+        let mut whole = serde_json::to_value(whole).map_err(failed)?;
+        for (name, empty) in [("Env", config.env.is_empty()), ("Labels", config.labels.is_empty())] {
+            if empty {
+                whole[name] = Value::Null;
+            }
+        }
+        return Ok(whole);
+    }
+    let Value::Object(mut fields) = own else { return Ok(own) };
+    for name in ["Cmd", "Entrypoint", "Env", "Labels", "OnBuild", "Volumes"] {
+        fields.entry(name).or_insert(Value::Null);
+    }
+    for name in ["User", "WorkingDir"] {
+        fields.entry(name).or_insert_with(|| Value::String(String::new()));
+    }
+    Ok(Value::Object(fields))
 }
 
 /// The image's comment is that of its last step, where it has none of its own.

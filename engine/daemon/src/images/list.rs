@@ -7,7 +7,7 @@ use glassdock_image::images::Image;
 use glassdock_image::{Digest, Images, Reference};
 use serde::Serialize;
 
-use crate::call::Call;
+use crate::call::{ApiVersion, Call};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::events::moment;
@@ -27,22 +27,32 @@ pub(crate) struct Summary {
     repo_tags: Vec<String>,
     shared_size: i64,
     size: u64,
+    /// Before 1.44: the same once more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    virtual_size: Option<u64>,
 }
 
 pub(crate) async fn list(call: Call) -> Reply {
     let filters = call.filters()?;
     filters.only(&["dangling", "label", "label!", "before", "since", "reference", "until"])?;
-    let (shared, count) = (call.flag("shared-size"), call.version >= crate::call::ApiVersion(51));
-    let work = move |engine: &Arc<Engine>| summaries(engine, &filters, shared, count);
+    let (shared, version) = (call.flag("shared-size"), call.version);
+    let count = version >= ApiVersion(51);
+    let work = move |engine: &Arc<Engine>| summaries(engine, &filters, shared, count, version);
     reply::json(&call.engine.blocking(work).await?)
 }
 
 /// All images with what they share and who uses them, for `system df`.
-pub(crate) fn measured(engine: &Engine) -> Result<Vec<Summary>, Error> {
-    summaries(engine, &Filters::default(), true, true)
+pub(crate) fn measured(engine: &Engine, version: ApiVersion) -> Result<Vec<Summary>, Error> {
+    summaries(engine, &Filters::default(), true, true, version)
 }
 
-fn summaries(engine: &Engine, filters: &Filters, shared: bool, count: bool) -> Result<Vec<Summary>, Error> {
+fn summaries(
+    engine: &Engine,
+    filters: &Filters,
+    shared: bool,
+    count: bool,
+    version: ApiVersion,
+) -> Result<Vec<Summary>, Error> {
     let images = &engine.images;
     let all = images.list();
     let wanted = Wanted::new(images, filters)?;
@@ -62,6 +72,7 @@ fn summaries(engine: &Engine, filters: &Filters, shared: bool, count: bool) -> R
             repo_tags: tags,
             shared_size: if shared { shared_size(images, image, &often) } else { -1 },
             size: image.size,
+            virtual_size: (version < ApiVersion(44)).then_some(image.size),
         });
     }
     Ok(summaries)

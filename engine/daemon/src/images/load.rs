@@ -1,12 +1,13 @@
 //! `ImageLoad`: `POST /images/load`, images come in an archive; `docker load`.
 
 use bytes::Bytes;
+use glassdock_image::Platform;
 use glassdock_image::images::{Loaded, Loading};
 use glassdock_trace::Trace;
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{progress, stream, tell};
+use super::{platform, progress, stream, tell};
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -15,6 +16,7 @@ use crate::reply::Reply;
 
 pub(crate) async fn load(mut call: Call) -> Reply {
     let quiet = call.flag_or("quiet", false);
+    let platform = platform::of(&call)?;
     let (sender, lines) = stream::lines();
     let told = sender.clone();
     let (engine, trace) = stream::parts(&call);
@@ -23,7 +25,7 @@ pub(crate) async fn load(mut call: Call) -> Reply {
     let work = async move {
         let told_inside = told.clone();
         let load = move |engine: &std::sync::Arc<Engine>| {
-            load_all(engine, &trace, &mut archive, &told_inside, quiet)
+            load_all(engine, &trace, &mut archive, platform.as_ref(), &told_inside, quiet)
         };
         // Docker tells what went wrong in the stream, whenever it did.
         if let Err(error) = engine.blocking(load).await {
@@ -41,6 +43,7 @@ fn load_all(
     engine: &Engine,
     trace: &Trace,
     archive: &mut pipe::Reader,
+    platform: Option<&Platform>,
     lines: &UnboundedSender<Bytes>,
     quiet: bool,
 ) -> Result<(), Error> {
@@ -53,7 +56,12 @@ fn load_all(
             let _ = lines.send(progress::bar_of(layer.0.short(), "Loading layer", current, total));
         }
     };
-    for loaded in engine.images.load_archive(trace, archive, &show)? {
+    // What is for another platform is refused before anything of it is kept.
+    let allow = |own: &Platform| {
+        let wanted = platform.filter(|wanted| !platform::fits(own, wanted))?;
+        Some(format!("the image is for {own}, not for the requested platform {wanted}"))
+    };
+    for loaded in engine.images.load_archive(trace, archive, &allow, &show)? {
         tell_loaded(engine, lines, &loaded);
     }
     Ok(())

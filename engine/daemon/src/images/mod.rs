@@ -22,6 +22,8 @@ pub(crate) mod commit;
 
 mod import;
 
+mod platform;
+
 pub(crate) mod save;
 
 pub(crate) mod load;

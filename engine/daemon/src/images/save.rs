@@ -5,7 +5,7 @@ use std::sync::Arc;
 use glassdock_image::images::Image;
 use glassdock_image::{Digest, Images, Reference};
 
-use super::tell;
+use super::{platform, tell};
 use crate::call::Call;
 use crate::error::{Error, Kind};
 use crate::pipe;
@@ -22,7 +22,18 @@ pub(crate) async fn save(call: Call) -> Reply {
     if names.is_empty() {
         return Err(Error::invalid("no image name given: say which images to save with the parameter names"));
     }
+    let platform = platform::of(&call)?;
     let wanted = wanted(&call.engine.images, &names)?;
+    if let Some(platform) = &platform {
+        let other =
+            |(image, _): &&(Arc<Image>, Vec<Reference>)| !platform::fits(&image.config.platform(), platform);
+        if let Some((image, tags)) = wanted.iter().find(other) {
+            let name = tags.first().map_or_else(|| image.id.to_string(), Reference::familiar);
+            return Err(Error::not_found(format!(
+                "image with reference {name} was found but does not provide the specified platform ({platform})"
+            )));
+        }
+    }
     for (image, _) in &wanted {
         tell(&call.engine, "save", &image.id, &image.id.to_string(), &image.config.config.labels);
     }

@@ -1,9 +1,9 @@
 //! The API's endpoints of networks.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::str::FromStr;
 
-use glassdock_network::{Cidr, Network, NewNetwork};
+use glassdock_network::{Network, NewIpam6, NewNetwork};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -99,11 +99,12 @@ struct PoolRequest {
 pub(crate) async fn create(mut call: Call) -> Reply {
     let request: CreateRequest = call.json().await?;
     check(&request)?;
+    let mut new = planned(request)?;
     let mut warning = "";
-    if request.enable_ipv6 {
-        warning = "this engine's networks have IPv4 only";
+    if new.ipv6.is_some() && !glassdock_network::has_ipv6() {
+        warning = "this machine has no IPv6: the network has IPv4 only";
+        new.ipv6 = None;
     }
-    let new = planned(request)?;
     let trace = call.trace.clone();
     let made = call.engine.blocking(move |engine| engine.networks.create(&trace, new).map_err(failed));
     let network = made.await?;
@@ -154,7 +155,9 @@ fn check(request: &CreateRequest) -> Result<(), Error> {
         return Err(Error::unsupported("networks that are only a configuration are not supported"));
     }
     if request.enable_ipv4 == Some(false) {
-        return Err(Error::invalid("IPv4 cannot be disabled: this engine's networks have IPv4 only"));
+        return Err(Error::invalid(
+            "IPv4 cannot be disabled: this engine's networks have IPv6 beside IPv4 only",
+        ));
     }
     Ok(())
 }
@@ -167,25 +170,43 @@ fn planned(request: CreateRequest) -> Result<NewNetwork, Error> {
         ipam_options: request.ipam.options,
         labels: request.labels,
         options: request.options,
+        ipv6: request.enable_ipv6.then(NewIpam6::default),
         ..NewNetwork::default()
     };
-    // A pool of IPv6 beside the one of IPv4 is left out, as the network has no IPv6.
-    let mut pools = request.ipam.config.into_iter().filter(|pool| !pool.subnet.contains(':'));
-    let Some(pool) = pools.next() else { return Ok(new) };
-    if pools.next().is_some() {
-        return Err(Error::invalid("a network of driver bridge has one IPv4 subnet"));
+    let (six, four): (Vec<_>, Vec<_>) =
+        request.ipam.config.into_iter().partition(|pool| pool.subnet.contains(':'));
+    if four.len() > 1 || six.len() > 1 {
+        return Err(Error::invalid("a network of driver bridge has one subnet of IPv4 and one of IPv6"));
     }
-    new.subnet = cidr("subnet", &pool.subnet)?;
-    new.range = cidr("ip-range", &pool.ip_range)?;
-    new.gateway = (!pool.gateway.is_empty()).then(|| address("gateway", &pool.gateway)).transpose()?;
-    for (name, text) in pool.auxiliary_addresses {
-        let address = address("auxiliary address", &text)?;
-        new.reserved.insert(name, address);
+    for pool in four {
+        new.subnet = cidr("subnet", &pool.subnet)?;
+        new.range = cidr("ip-range", &pool.ip_range)?;
+        new.gateway = optional("gateway", &pool.gateway)?;
+        new.reserved = reserved(pool.auxiliary_addresses)?;
+    }
+    // A pool of IPv6 without --ipv6 is checked and left out, as in Docker.
+    for pool in six {
+        let pool = NewIpam6 {
+            subnet: cidr("subnet", &pool.subnet)?,
+            range: cidr("ip-range", &pool.ip_range)?,
+            gateway: optional("gateway", &pool.gateway)?,
+            reserved: reserved(pool.auxiliary_addresses)?,
+        };
+        new.ipv6 = new.ipv6.map(|_| pool);
     }
     Ok(new)
 }
 
-fn cidr(what: &str, text: &str) -> Result<Option<Cidr>, Error> {
+fn reserved<A: FromStr>(addresses: BTreeMap<String, String>) -> Result<BTreeMap<String, A>, Error> {
+    let parsed = |(name, text): (String, String)| Ok((name, address("auxiliary address", &text)?));
+    addresses.into_iter().map(parsed).collect()
+}
+
+fn optional<A: FromStr>(what: &str, text: &str) -> Result<Option<A>, Error> {
+    (!text.is_empty()).then(|| address(what, text)).transpose()
+}
+
+fn cidr<C: FromStr>(what: &str, text: &str) -> Result<Option<C>, Error> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -195,7 +216,7 @@ fn cidr(what: &str, text: &str) -> Result<Option<Cidr>, Error> {
     })
 }
 
-fn address(what: &str, text: &str) -> Result<Ipv4Addr, Error> {
+fn address<A: FromStr>(what: &str, text: &str) -> Result<A, Error> {
     text.parse().map_err(|_| {
         Error::invalid(format!("invalid network config:\ninvalid {what} {text}: invalid address"))
     })

@@ -81,7 +81,7 @@ pub(super) fn listed(network: &Network) -> Shown {
         scope: "local",
         driver: network.driver.name(),
         enable_ipv4: true,
-        enable_ipv6: false,
+        enable_ipv6: network.ipam6.is_some(),
         ipam: ipam(network),
         internal: network.internal,
         attachable: network.attachable,
@@ -110,7 +110,7 @@ pub(super) fn whole(engine: &Engine, network: &Network) -> Shown {
                 endpoint_id: endpoint.id,
                 mac_address: endpoint.mac.map(|mac| mac.to_string()).unwrap_or_default(),
                 ipv4_address: endpoint.address.map(|address| address.to_string()).unwrap_or_default(),
-                ipv6_address: String::new(),
+                ipv6_address: endpoint.address6.map(|address| address.to_string()).unwrap_or_default(),
             },
         );
     }
@@ -123,17 +123,27 @@ fn created(network: &Network) -> String {
 }
 
 fn ipam(network: &Network) -> ShownIpam {
-    let pool = network.ipam.as_ref().map(|ipam| ShownPool {
+    let four = network.ipam.as_ref().map(|ipam| ShownPool {
         subnet: ipam.subnet.to_string(),
         ip_range: ipam.range.map(|range| range.to_string()),
         gateway: ipam.gateway.to_string(),
-        reserved: ipam.reserved.iter().map(|(name, address)| (name.clone(), address.to_string())).collect(),
+        reserved: texts(&ipam.reserved),
+    });
+    let six = network.ipam6.as_ref().map(|ipam| ShownPool {
+        subnet: ipam.subnet.to_string(),
+        ip_range: ipam.range.map(|range| range.to_string()),
+        gateway: ipam.gateway.to_string(),
+        reserved: texts(&ipam.reserved),
     });
     ShownIpam {
         driver: "default",
         options: network.ipam_options.clone(),
-        config: pool.map(|pool| vec![pool]),
+        config: four.map(|four| [four].into_iter().chain(six).collect()),
     }
+}
+
+fn texts(addresses: &BTreeMap<String, impl ToString>) -> BTreeMap<String, String> {
+    addresses.iter().map(|(name, address)| (name.clone(), address.to_string())).collect()
 }
 
 /// The options as the user gave them; for the default bridge, what holds for it.

@@ -24,6 +24,6 @@ pub(crate) async fn check(mut call: Call) -> Reply {
     } else {
         Credentials::IdentityToken(auth.identitytoken)
     };
-    call.engine.registry.login(&call.trace, &auth.serveraddress, &credentials).await?;
-    reply::json(&json!({ "IdentityToken": "", "Status": "Login Succeeded" }))
+    let identity = call.engine.registry.login(&call.trace, &auth.serveraddress, &credentials).await?;
+    reply::json(&json!({ "IdentityToken": identity.unwrap_or_default(), "Status": "Login Succeeded" }))
 }

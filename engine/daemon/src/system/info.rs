@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::version::{NONE, kernel_release};
 use super::{hostname, memory_total};
 use crate::VERSION;
-use crate::call::Call;
+use crate::call::{ApiVersion, Call};
 use crate::containers::record::Status;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -16,8 +16,26 @@ use crate::reply::{self, Reply};
 
 /// `SystemInfo`: what the engine is, has, and found on its machine.
 pub(crate) async fn info(call: Call) -> Reply {
-    let shown = call.engine.blocking(|engine| Ok::<_, Error>(shown(engine))).await?;
+    let mut shown = call.engine.blocking(|engine| Ok::<_, Error>(shown(engine))).await?;
+    if call.version < ApiVersion(50) {
+        // Whether bridges ask the firewall; Docker asked the kernel for that once.
+        shown["BridgeNfIptables"] = json!(bridges_ask("iptables"));
+        shown["BridgeNfIp6tables"] = json!(bridges_ask("ip6tables"));
+    }
+    if call.version < ApiVersion(49) {
+        for commit in ["ContainerdCommit", "RuncCommit", "InitCommit"] {
+            shown[commit]["Expected"] = shown[commit]["ID"].clone();
+        }
+        shown["RegistryConfig"]["AllowNondistributableArtifactsCIDRs"] = json!([]);
+        shown["RegistryConfig"]["AllowNondistributableArtifactsHostnames"] = json!([]);
+    }
     reply::json(&shown)
+}
+
+/// What a switch of the module br_netfilter says; off without the module.
+fn bridges_ask(whom: &str) -> bool {
+    let switch = format!("/proc/sys/net/bridge/bridge-nf-call-{whom}");
+    std::fs::read_to_string(switch).is_ok_and(|value| value.trim() == "1")
 }
 
 fn shown(engine: &Engine) -> Value {
@@ -123,7 +141,7 @@ fn parts(engine: &Engine) -> Value {
         "RuncCommit": { "ID": NONE },
         "InitCommit": { "ID": VERSION },
         "SecurityOptions": security_options(engine),
-        "Warnings": warnings(engine),
+        "Warnings": Some(warnings(engine)).filter(|warnings| !warnings.is_empty()),
     })
 }
 
@@ -177,8 +195,6 @@ fn registry_config(engine: &Engine) -> Value {
         .map(|mirror| format!("{}/", mirror.trim_end_matches('/')))
         .collect();
     json!({
-        "AllowNondistributableArtifactsCIDRs": null,
-        "AllowNondistributableArtifactsHostnames": null,
         "InsecureRegistryCIDRs": ["::1/128", "127.0.0.0/8"],
         "IndexConfigs": {
             "docker.io": { "Name": "docker.io", "Mirrors": mirrors, "Secure": true, "Official": true },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::call::Call;
+use crate::call::{ApiVersion, Call};
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
 use crate::reply::{self, Reply};
@@ -17,12 +17,13 @@ pub(crate) async fn usage(call: Call) -> Reply {
             return Err(Error::invalid(format!("unknown object type: {kind}")));
         }
     }
-    let measured = call.engine.blocking(move |engine| measured(engine, &wanted)).await?;
+    let version = call.version;
+    let measured = call.engine.blocking(move |engine| measured(engine, &wanted, version)).await?;
     reply::json(&measured)
 }
 
 /// What is wanted, or all; the rest is `null`, as in Docker.
-fn measured(engine: &Arc<Engine>, wanted: &[String]) -> Result<Value, Error> {
+fn measured(engine: &Arc<Engine>, wanted: &[String], version: ApiVersion) -> Result<Value, Error> {
     let is = |kind: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == kind);
     let failed = |error: serde_json::Error| Error::of(Kind::Internal, &error);
     let mut usage = Map::new();
@@ -30,7 +31,7 @@ fn measured(engine: &Arc<Engine>, wanted: &[String]) -> Result<Value, Error> {
     let (mut of_volumes, mut of_cache) = (Value::Null, Value::Null);
     if is("image") {
         layers = engine.images.usage()?.layers;
-        of_images = serde_json::to_value(images::list::measured(engine)?).map_err(failed)?;
+        of_images = serde_json::to_value(images::list::measured(engine, version)?).map_err(failed)?;
     }
     if is("container") {
         let all = containers::list::rows(engine, &engine.containers.all(), true);
@@ -45,7 +46,9 @@ fn measured(engine: &Arc<Engine>, wanted: &[String]) -> Result<Value, Error> {
             shown["UsageData"] = json!({ "RefCount": count, "Size": size });
             shown
         };
-        of_volumes = engine.volumes.all().iter().map(one).collect();
+        // One with options may be anything, and of any size: Docker leaves it out too.
+        let plain = |volume: &&volumes::Volume| volume.options.is_empty();
+        of_volumes = engine.volumes.all().iter().filter(plain).map(one).collect();
     }
     if is("build-cache") {
         of_cache = json!([]);
@@ -55,5 +58,9 @@ fn measured(engine: &Arc<Engine>, wanted: &[String]) -> Result<Value, Error> {
     usage.insert("Containers".to_owned(), of_containers);
     usage.insert("Volumes".to_owned(), of_volumes);
     usage.insert("BuildCache".to_owned(), of_cache);
+    if version < ApiVersion(42) {
+        // The sum of what stands under `BuildCache`.
+        usage.insert("BuilderSize".to_owned(), json!(0));
+    }
     Ok(Value::Object(usage))
 }

@@ -89,7 +89,8 @@ pub(crate) async fn delete(call: Call) -> Reply {
     reply::done()
 }
 
-/// `VolumePrune`: those that nobody uses; by default only those that nobody named.
+/// `VolumePrune`: those that nobody uses; by default only those that nobody named. As in Docker,
+/// those with options stay: what they show is somebody's disk or server.
 pub(crate) async fn prune(call: Call) -> Reply {
     let filters = call.filters()?;
     filters.only(&["all", "label", "label!"])?;
@@ -100,6 +101,7 @@ pub(crate) async fn prune(call: Call) -> Reply {
     let mut space = 0;
     for volume in call.engine.volumes.all() {
         if users.contains_key(&volume.name)
+            || !volume.options.is_empty()
             || !(all || volume.anonymous)
             || !filters.labels_fit(&volume.labels)
         {

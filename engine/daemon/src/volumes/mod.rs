@@ -1,7 +1,12 @@
 //! # Volumes: folders of the host that outlive containers
 //!
 //! A volume is `ROOT/volumes/NAME/_data` and a document in `state.db`. It belongs
-//! to nobody; it is in use while a container has it among its mount points.
+//! to nobody; it is in use while a container has it among its mount points. With options
+//! it has a file system of its own, that is mounted there while a container runs with it.
+
+pub mod options;
+
+mod holders;
 
 pub mod endpoints;
 
@@ -40,6 +45,7 @@ pub struct Volumes {
     folder: PathBuf,
     saved: Saved,
     known: Mutex<BTreeMap<String, Volume>>,
+    holders: holders::Holders,
 }
 
 /// Checks a volume's name.
@@ -77,7 +83,7 @@ impl Volumes {
                 Err(error) => tracing::error!(%id, %error, "the record of a volume can't be read: left out"),
             }
         }
-        Ok(Self { folder, saved, known: Mutex::new(known) })
+        Ok(Self { folder, saved, known: Mutex::new(known), holders: holders::Holders::default() })
     }
 
     /// Where a volume's files lie.
@@ -116,12 +122,8 @@ impl Volumes {
         if let Some(known) = self.lock().get(&volume.name) {
             return Ok((known.clone(), false));
         }
-        if let Some(option) = volume.options.keys().next() {
-            return Err(Error::invalid(format!(
-                "create {}: the option {option:?} is not known: a local volume is a plain folder here",
-                volume.name
-            )));
-        }
+        options::check(&volume.options)
+            .map_err(|error| Error::new(error.kind(), format!("create {}: {error}", volume.name)))?;
         volume.created = jiff::Timestamp::now().to_string();
         let path = self.path(&volume.name);
         let body =
@@ -142,7 +144,8 @@ impl Volumes {
     /// Not found, and what the disk says.
     pub fn remove(&self, trace: &Trace, name: &str) -> Result<(), Error> {
         self.get(name)?;
-        trace.step(Body::VolumeRemove { name: name.to_owned() }, |_| {
+        trace.step(Body::VolumeRemove { name: name.to_owned() }, |span| {
+            self.unmounted(span.trace(), name)?;
             match std::fs::remove_dir_all(self.folder.join(name)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::from(error)),
                 _ => {}

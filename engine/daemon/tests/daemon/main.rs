@@ -10,11 +10,15 @@ mod build_mounts;
 
 mod build_sources;
 
+mod exec;
+
 mod files;
 
 mod health;
 
 mod input;
+
+mod ipv6;
 
 mod leaks;
 
@@ -24,8 +28,12 @@ mod links;
 
 mod operations;
 
+mod orphans;
+
 mod restart;
 
 mod search;
 
 mod streams;
+
+mod volumes;

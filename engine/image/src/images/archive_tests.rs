@@ -19,7 +19,7 @@ fn saved(images: &Images, texts: &[&str]) -> Vec<u8> {
 }
 
 fn load(images: &Images, archive: &[u8]) -> Result<Vec<String>, String> {
-    let loaded = images.load_archive(&Trace::off(), archive, &|_| {}).map_err(|error| {
+    let loaded = images.load_archive(&Trace::off(), archive, &|_| None, &|_| {}).map_err(|error| {
         std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
             .map(ToString::to_string)
             .collect::<Vec<_>>()

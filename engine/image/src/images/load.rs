@@ -58,6 +58,8 @@ pub struct Loaded {
 impl Images {
     /// Loads all images of an archive, compressed or not (gzip, zstd). Blocks; memory stays flat.
     ///
+    /// `refuse` is asked for each image that isn't here yet, by its platform: why it must not come.
+    ///
     /// # Errors
     ///
     /// [`Error::Archive`] if it has no images, and whatever is wrong with one of them; those before it stay.
@@ -65,6 +67,7 @@ impl Images {
         &self,
         trace: &Trace,
         archive: impl Read,
+        refuse: &dyn Fn(&Platform) -> Option<String>,
         tell: &dyn Fn(Loading),
     ) -> Result<Vec<Loaded>, Error> {
         let lease = self.lease();
@@ -75,7 +78,7 @@ impl Images {
             let names = plan.names.clone();
             let held = |name: &Reference| self.by_name(name).map(|image| (name.clone(), image.id.clone()));
             let before: Vec<_> = names.iter().filter_map(held).collect();
-            let image = self.load_one(trace, &lease, &mut files, plan, tell)?;
+            let image = self.load_one(trace, &lease, &mut files, plan, refuse, tell)?;
             let moved = before.into_iter().filter(|(_, id)| *id != image.id).collect();
             loaded.push(Loaded { image, names, moved });
         }
@@ -88,6 +91,7 @@ impl Images {
         lease: &Lease,
         files: &mut Files,
         plan: Plan,
+        refuse: &dyn Fn(&Platform) -> Option<String>,
         tell: &dyn Fn(Loading),
     ) -> Result<Arc<Image>, Error> {
         let config_bytes = files.document(&plan.config)?;
@@ -101,6 +105,9 @@ impl Images {
         }
         let config: Config =
             serde_json::from_slice(&config_bytes).map_err(|source| Error::Config { digest: id, source })?;
+        if let Some(why) = refuse(&config.platform()) {
+            return Err(invalid(why));
+        }
         let diff_ids = &config.rootfs.diff_ids;
         if diff_ids.len() != plan.layers.len() {
             let (layers, diffs) = (plan.layers.len(), diff_ids.len());

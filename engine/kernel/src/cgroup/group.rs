@@ -2,28 +2,26 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use glassdock_trace::{Body, Evidence, Trace};
 use rustix::fs::{CWD, Mode, OFlags};
 
-use super::device_filter;
+use super::directories::{
+    check_name, collect_processes, enable_controllers, inherit_cpuset, make_directory, read, remove_tree,
+    write,
+};
 use super::hierarchy::{Hierarchy, hierarchy};
 use super::limits::Limits;
 use super::oom::OomWatch;
-use super::settings::{self, Setting};
 use super::stats::Stats;
 use crate::process::{Process, Signal};
 use crate::{Error, Result, Warning, files};
 
 /// How long a removal waits for processes that are just ending.
 const REMOVE_PATIENCE: Duration = Duration::from_secs(2);
-
-/// How long a freeze may take.
-const FREEZE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the processes of a group are told to end, while they make new ones.
 const KILL_ROUNDS: u32 = 100;
@@ -33,8 +31,8 @@ const KILL_ROUNDS: u32 = 100;
 #[derive(Debug)]
 pub struct Cgroup {
     /// Its path below the trees' roots, `glassdock/4f2e…`.
-    name: String,
-    hierarchy: Hierarchy,
+    pub(super) name: String,
+    pub(super) hierarchy: Hierarchy,
     /// The v2 directory, for births in it.
     directory: Option<OwnedFd>,
 }
@@ -161,70 +159,6 @@ impl Cgroup {
     /// Those of write(2) for a value that the kernel refuses.
     pub fn update(&self, trace: &Trace, limits: &Limits) -> Result<Vec<Warning>> {
         self.apply(trace, limits)
-    }
-
-    /// Stops all its processes where they stand, and waits until they do.
-    ///
-    /// # Errors
-    ///
-    /// [`crate::Error::Unsupported`] without a freezer; `ETIMEDOUT` if a process does not stop within five seconds.
-    pub fn freeze(&self, trace: &Trace) -> Result<()> {
-        self.set_frozen(trace, true)
-    }
-
-    /// Lets them go on.
-    ///
-    /// # Errors
-    ///
-    /// As [`Cgroup::freeze`].
-    pub fn thaw(&self, trace: &Trace) -> Result<()> {
-        self.set_frozen(trace, false)
-    }
-
-    fn set_frozen(&self, trace: &Trace, frozen: bool) -> Result<()> {
-        let version = self.hierarchy.version();
-        let (folder, file, value) = match (version, frozen) {
-            (2, true) => (self.folder("unified"), "cgroup.freeze", "1"),
-            (2, false) => (self.folder("unified"), "cgroup.freeze", "0"),
-            (_, true) => (self.folder("freezer"), "freezer.state", "FROZEN"),
-            (_, false) => (self.folder("freezer"), "freezer.state", "THAWED"),
-        };
-        let Some(folder) = folder else {
-            return Err(Error::Unsupported {
-                what: "pausing a container",
-                reason: "this machine has no freezer among its control groups".to_owned(),
-            });
-        };
-        let path = folder.join(file);
-        let body =
-            Body::CgroupSet { path: self.name.clone(), file: file.to_owned(), value: value.to_owned() };
-        trace.step(body, |_| {
-            write(&path, value)?;
-            let patience = Instant::now() + FREEZE_PATIENCE;
-            loop {
-                let done = if version == 2 {
-                    let events = read(&folder.join("cgroup.events"))?;
-                    events.lines().any(|line| line == if frozen { "frozen 1" } else { "frozen 0" })
-                } else {
-                    read(&path)?.trim() == value
-                };
-                if done {
-                    return Ok(());
-                }
-                if Instant::now() > patience {
-                    return Err(Error::call(
-                        "write",
-                        path.display().to_string(),
-                        rustix::io::Errno::TIMEDOUT,
-                    ));
-                }
-                if version == 1 {
-                    // v1 may stop half-way when processes fork meanwhile, and goes on when asked again.
-                    write(&path, value)?;
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        })
     }
 
     /// The processes in it and in groups below it, in this process's numbering.
@@ -378,7 +312,7 @@ impl Cgroup {
     }
 
     /// Its directory in the tree of a controller; with v2 they all are in one.
-    fn folder(&self, controller: &str) -> Option<PathBuf> {
+    pub(super) fn folder(&self, controller: &str) -> Option<PathBuf> {
         match &self.hierarchy {
             Hierarchy::V2 { mount, .. } => Some(mount.join(&self.name)),
             Hierarchy::V1(trees) => trees.get(controller).map(|mount| mount.join(&self.name)),
@@ -418,186 +352,6 @@ impl Cgroup {
         }
         Ok(())
     }
-
-    fn apply(&self, trace: &Trace, limits: &Limits) -> Result<Vec<Warning>> {
-        let settings = match self.hierarchy {
-            Hierarchy::V1(_) => settings::v1(limits),
-            _ => settings::v2(limits),
-        };
-        let mut warnings = Vec::new();
-        let mut again = Vec::new();
-        for setting in settings {
-            match self.set(trace, &setting) {
-                // v1 refuses a limit of memory above the one of memory and swap, which may come next.
-                Err(error)
-                    if setting.file == "memory.limit_in_bytes" && error.errno() == Some(libc::EINVAL) =>
-                {
-                    again.push(setting);
-                }
-                result => warnings.extend(result?),
-            }
-        }
-        for setting in again {
-            warnings.extend(self.set(trace, &setting)?);
-        }
-        if let Some(directory) = self.birthplace().filter(|_| !limits.devices.is_empty()) {
-            warnings.extend(device_filter::set(trace, &self.name, directory, &limits.devices)?);
-        }
-        Ok(warnings)
-    }
-
-    /// Writes one limit. A controller or file that this machine lacks is a warning.
-    fn set(&self, trace: &Trace, setting: &Setting) -> Result<Option<Warning>> {
-        let Setting { controller, file, value } = setting;
-        let lacking = |what: &str| Ok(Some(Warning(format!("{file} is not set to {value}: {what}"))));
-        let known =
-            *controller == "unified" && self.hierarchy.version() == 2 || self.hierarchy.has(controller);
-        let Some(folder) = self.folder(controller).filter(|_| known) else {
-            return lacking("this machine has no such control group");
-        };
-        if Path::new(file).file_name() != Some(file.as_ref()) {
-            return Err(Error::Invalid {
-                what: "file of a control group",
-                value: file.clone(),
-                reason: "it is no name",
-            });
-        }
-        let path = folder.join(file);
-        if !path.exists() {
-            return lacking("this kernel has no such file");
-        }
-        let body = Body::CgroupSet { path: self.name.clone(), file: file.clone(), value: value.clone() };
-        match trace.step(body, |_| write(&path, value)) {
-            Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => {
-                lacking("this kernel does not support it")
-            }
-            result => result.map(|()| None),
-        }
-    }
-}
-
-fn check_name(name: &str) -> Result<()> {
-    let plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-    if plain && !name.is_empty() && !name.contains("//") {
-        return Ok(());
-    }
-    Err(Error::Invalid {
-        what: "name of a control group",
-        value: name.to_owned(),
-        reason: "it is no relative path without `.` and `..`",
-    })
-}
-
-/// Gives the controllers on to each directory on the way to the group: in v2 a group has only what
-/// its parent hands down. A controller that is refused is just not there.
-fn enable_controllers(mount: &Path, name: &str, controllers: &[String]) -> Result<()> {
-    let mut folder = mount.to_owned();
-    for part in Path::new(name).components() {
-        if folder != mount {
-            make_one(&folder)?;
-        }
-        let handed = read(&folder.join("cgroup.subtree_control"))?;
-        for controller in controllers {
-            if !handed.split_whitespace().any(|there| there == controller) {
-                // EBUSY where the tree's root has processes and is not the machine's: then the limits become warnings.
-                let _ = write(&folder.join("cgroup.subtree_control"), &format!("+{controller}"));
-            }
-        }
-        folder.push(part);
-    }
-    Ok(())
-}
-
-/// Makes the directory and those above it. Another group's removal may take those away in between.
-fn make_directory(mount: &Path, name: &str) -> Result<()> {
-    let folder = mount.join(name);
-    let mut tries = 0;
-    loop {
-        match fs::create_dir_all(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && mount.exists() && tries < 100 => {
-                tries += 1
-            }
-            Err(error) => return Err(Error::call("mkdir", folder.display().to_string(), error)),
-            Ok(()) => return Ok(()),
-        }
-    }
-}
-
-fn make_one(folder: &Path) -> Result<()> {
-    match fs::create_dir(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Error::call("mkdir", folder.display().to_string(), error))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A new v1 cpuset has no CPUs and no memory, and no process can enter it: it takes over its parent's.
-fn inherit_cpuset(mount: &Path, name: &str) -> Result<()> {
-    let mut folder = mount.to_owned();
-    for part in Path::new(name).components() {
-        let parent = folder.clone();
-        folder.push(part);
-        for file in ["cpuset.cpus", "cpuset.mems"] {
-            if read(&folder.join(file))?.trim().is_empty() {
-                write(&folder.join(file), read(&parent.join(file))?.trim())?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn collect_processes(folder: &Path, all: &mut BTreeSet<u32>) -> Result<()> {
-    let text = match fs::read_to_string(folder.join("cgroup.procs")) {
-        // A group that went away in between has none.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => return Ok(()),
-        Err(error) => return Err(Error::call("read", folder.display().to_string(), error)),
-        Ok(text) => text,
-    };
-    all.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
-    for child in children(folder) {
-        collect_processes(&child, all)?;
-    }
-    Ok(())
-}
-
-fn children(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
-        .collect()
-}
-
-/// rmdir(2), bottom up, again and again while it is busy.
-fn remove_tree(folder: &Path, until: Instant) -> Result<()> {
-    let mut pause = Duration::from_micros(200);
-    loop {
-        match fs::remove_dir(folder) {
-            Ok(()) => return Ok(()),
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => return Ok(()),
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && Instant::now() < until => {
-                for child in children(folder) {
-                    remove_tree(&child, until)?;
-                }
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(20));
-            }
-            Err(error) => return Err(Error::call("rmdir", folder.display().to_string(), error)),
-        }
-    }
-}
-
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(|error| Error::call("read", path.display().to_string(), error))
-}
-
-/// Writes a whole value at once; the file must be there.
-fn write(path: &Path, value: &str) -> Result<()> {
-    let failed =
-        |call| move |error: io::Error| Error::call(call, format!("{value:?} to {}", path.display()), error);
-    let mut file = fs::OpenOptions::new().write(true).open(path).map_err(failed("open"))?;
-    file.write_all(value.as_bytes()).map_err(failed("write"))
 }
 
 #[cfg(test)]

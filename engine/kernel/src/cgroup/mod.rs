@@ -33,6 +33,12 @@ mod device_filter;
 
 mod group;
 
+mod directories;
+
+mod writing;
+
+mod freezer;
+
 mod stats;
 
 mod oom;

@@ -13,6 +13,7 @@ use rustix::mount::{
 };
 
 use super::attach::{Attributes, Description, Detached, attach, remount_readonly};
+use super::words::shown;
 use crate::cgroup::Hierarchy;
 use crate::path::{Place, Root};
 use crate::{Error, Result};
@@ -160,10 +161,7 @@ pub fn filesystem_detached(
         }
     }
     let fd = context.mount(attributes)?;
-    let words: Vec<_> = options
-        .iter()
-        .map(|(key, value)| if value.is_empty() { (*key).to_owned() } else { format!("{key}={value}") })
-        .collect();
+    let words: Vec<_> = options.iter().map(|(key, value)| shown(key, value)).collect();
     let what = Description {
         fstype: Some(fstype.to_owned()),
         source: Some(source.to_owned()).filter(|source| !source.is_empty()),
@@ -193,9 +191,8 @@ impl Context {
 
     /// Sets an option to a value of at most 255 bytes, the bound of fsconfig(2).
     pub(super) fn set(&self, key: &str, value: impl rustix::path::Arg) -> Result<()> {
-        let shown = value.to_string_lossy().into_owned();
-        fsconfig_set_string(&self.fd, key, value)
-            .map_err(|error| self.refused("fsconfig", &format!("{key}={shown}"), error))
+        let shown = shown(key, &value.to_string_lossy());
+        fsconfig_set_string(&self.fd, key, value).map_err(|error| self.refused("fsconfig", &shown, error))
     }
 
     pub(super) fn set_flag(&self, key: &str) -> Result<()> {

@@ -34,6 +34,8 @@ mod options;
 
 mod root;
 
+mod words;
+
 pub use apart::{apart, root_of};
 pub use attach::{
     Attributes, Detached, Propagation, attach, bind, clone_tree, detach, make_private, readonly_path,
@@ -43,3 +45,4 @@ pub(crate) use filesystem::knows_filesystem;
 pub use filesystem::{cgroup, devpts, filesystem, filesystem_detached, mqueue, proc, sysfs, tmpfs};
 pub use overlay::Overlay;
 pub use root::{mask, pivot_root};
+pub use words::Words;

@@ -6,12 +6,16 @@
 //! expression loads it: packets as on the wire, the kernel's own numbers as the
 //! machine has them.
 
+use std::net::IpAddr;
+
 use crate::netlink::{Message, Reply, attribute, u32_be};
 use crate::nft::rule::{Match, Rule, Transport, Verdict};
 use crate::nft::{Chain, ForeignChain, comment, name_in, u64_be};
 
 /// `NFPROTO_IPV4`, the family `ip`.
 pub(super) const IP: u8 = 2;
+/// `NFPROTO_IPV6`, the family `ip6`.
+pub(super) const IP6: u8 = 10;
 /// `NFPROTO_INET`, the family `inet`: IPv4 and IPv6.
 const INET: u8 = 1;
 
@@ -31,20 +35,20 @@ fn batch_mark(kind: u16) -> Message {
     Message::new(kind, 0, &[0, 0, high, low])
 }
 
-pub(super) fn new_table(name: &str, owner: &str) -> Message {
-    let mut message = message(NEWTABLE, CREATE, IP);
+pub(super) fn new_table(family: u8, name: &str, owner: &str) -> Message {
+    let mut message = message(NEWTABLE, CREATE, family);
     message.put_text(1, name).put(6, &userdata(owner));
     message
 }
 
-pub(super) fn delete_table(name: &str) -> Message {
-    let mut message = message(DELTABLE, 0, IP);
+pub(super) fn delete_table(family: u8, name: &str) -> Message {
+    let mut message = message(DELTABLE, 0, family);
     message.put_text(1, name);
     message
 }
 
-pub(super) fn new_chain(table: &str, chain: &Chain) -> Message {
-    let mut message = message(NEWCHAIN, CREATE, IP);
+pub(super) fn new_chain(family: u8, table: &str, chain: &Chain) -> Message {
+    let mut message = message(NEWCHAIN, CREATE, family);
     message.put_text(1, table).put_text(3, chain.name);
     if let Some((kind, hook, priority)) = chain.hook.map(super::Hook::place) {
         message.nest(4, |place| {
@@ -55,8 +59,8 @@ pub(super) fn new_chain(table: &str, chain: &Chain) -> Message {
     message
 }
 
-pub(super) fn append_rule(table: &str, chain: &str, rule: &Rule) -> Message {
-    new_rule(CREATE | APPEND, IP, table, chain, rule)
+pub(super) fn append_rule(family: u8, table: &str, chain: &str, rule: &Rule) -> Message {
+    new_rule(CREATE | APPEND, family, table, chain, rule)
 }
 
 pub(super) fn insert_rule(family: u8, table: &str, chain: &str, rule: &Rule) -> Message {
@@ -82,8 +86,8 @@ pub(super) fn delete_rule(family: u8, table: &str, chain: &str, handle: u64) -> 
     message
 }
 
-pub(super) fn get_tables(flags: u16) -> Message {
-    message(GETTABLE, flags, IP)
+pub(super) fn get_tables(flags: u16, family: u8) -> Message {
+    message(GETTABLE, flags, family)
 }
 
 pub(super) fn get_chains(flags: u16) -> Message {
@@ -108,20 +112,20 @@ pub(super) fn read_rule(reply: &Reply) -> (u64, String) {
     (attribute(rest, 3).map_or(0, u64_be), attribute(rest, 7).map(comment).unwrap_or_default())
 }
 
-/// A chain of IPv4 packets at the hook `forward`.
-pub(super) fn read_forward_chain(reply: &Reply) -> Option<ForeignChain> {
+/// A chain at the hook `forward` that packets of that family meet.
+pub(super) fn read_forward_chain(reply: &Reply, of: u8) -> Option<ForeignChain> {
     let (header, rest) = reply.split(4);
     let family = *header.first()?;
     let hook = attribute(attribute(rest, 4)?, 1).map(u32_be)?;
     let place = ForeignChain { family, table: name_in(rest, 1), chain: name_in(rest, 3) };
-    (hook == FORWARD && matches!(family, IP | INET)).then_some(place)
+    (hook == FORWARD && (family == of || family == INET)).then_some(place)
 }
 
 /// The same, if its policy is to drop.
-pub(super) fn read_closed_forward_chain(reply: &Reply) -> Option<ForeignChain> {
+pub(super) fn read_closed_forward_chain(reply: &Reply, of: u8) -> Option<ForeignChain> {
     let (_, rest) = reply.split(4);
     let policy = attribute(rest, 5).map(u32_be)?;
-    (policy == DROP).then(|| read_forward_chain(reply))?
+    (policy == DROP).then(|| read_forward_chain(reply, of))?
 }
 
 // ---- matches and verdicts ----
@@ -131,8 +135,8 @@ fn put_match(program: &mut Message, condition: &Match) {
         Match::In(link) => link_name(program, META_IIFNAME, link, EQUAL),
         Match::Out(link) => link_name(program, META_OIFNAME, link, EQUAL),
         Match::NotOut(link) => link_name(program, META_OIFNAME, link, NOT_EQUAL),
-        Match::From(address, prefix) => network(program, 12, address.octets(), *prefix),
-        Match::To(address, prefix) => network(program, 16, address.octets(), *prefix),
+        Match::From(address, prefix) => network(program, true, *address, *prefix),
+        Match::To(address, prefix) => network(program, false, *address, *prefix),
         Match::ToThisMachine => {
             expression(program, "fib", |fib| {
                 fib.put_u32_be(1, REGISTER_1).put_u32_be(2, FIB_ADDRTYPE).put_u32_be(3, FIB_DADDR);
@@ -161,10 +165,19 @@ fn put_verdict(program: &mut Message, verdict: &Verdict) {
         Verdict::Jump(chain) => immediate_verdict(program, JUMP, Some(chain)),
         Verdict::Masquerade => expression(program, "masq", |_| {}),
         Verdict::RedirectTo(address, port) => {
-            immediate(program, REGISTER_1, &address.octets());
+            let family = match address {
+                IpAddr::V4(address) => {
+                    immediate(program, REGISTER_1, &address.octets());
+                    IP
+                }
+                IpAddr::V6(address) => {
+                    immediate(program, REGISTER_1, &address.octets());
+                    IP6
+                }
+            };
             immediate(program, REGISTER_2, &port.to_be_bytes());
             expression(program, "nat", |nat| {
-                nat.put_u32_be(1, NAT_DNAT).put_u32_be(2, u32::from(IP));
+                nat.put_u32_be(1, NAT_DNAT).put_u32_be(2, u32::from(family));
                 nat.put_u32_be(3, REGISTER_1).put_u32_be(5, REGISTER_2);
             });
         }
@@ -180,14 +193,27 @@ fn link_name(program: &mut Message, key: u32, link: &str, operator: u32) {
     compare(program, operator, &name);
 }
 
-/// The source (at byte 12) or destination (16) in the IPv4 header, as far as the prefix reaches.
-fn network(program: &mut Message, offset: u32, address: [u8; 4], prefix: u8) {
-    load_payload(program, NETWORK_HEADER, offset, 4);
-    let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
-    if prefix < 32 {
-        masked(program, &mask.to_be_bytes());
+/// The source or destination in the header of IPv4 (bytes 12 and 16) or IPv6 (8 and 24), as far
+/// as the prefix reaches.
+fn network(program: &mut Message, source: bool, address: IpAddr, prefix: u8) {
+    match address {
+        IpAddr::V4(address) => {
+            load_payload(program, NETWORK_HEADER, if source { 12 } else { 16 }, 4);
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix.min(32))).unwrap_or(0);
+            if prefix < 32 {
+                masked(program, &mask.to_be_bytes());
+            }
+            compare(program, EQUAL, &(address.to_bits() & mask).to_be_bytes());
+        }
+        IpAddr::V6(address) => {
+            load_payload(program, NETWORK_HEADER, if source { 8 } else { 24 }, 16);
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix.min(128))).unwrap_or(0);
+            if prefix < 128 {
+                masked(program, &mask.to_be_bytes());
+            }
+            compare(program, EQUAL, &(address.to_bits() & mask).to_be_bytes());
+        }
     }
-    compare(program, EQUAL, &(u32::from_be_bytes(address) & mask).to_be_bytes());
 }
 
 /// Any of these bits of what connection tracking knows.
@@ -219,14 +245,14 @@ fn load_payload(program: &mut Message, base: u32, offset: u32, length: u32) {
     });
 }
 
-fn masked(program: &mut Message, mask: &[u8; 4]) {
+fn masked<const N: usize>(program: &mut Message, mask: &[u8; N]) {
     expression(program, "bitwise", |bitwise| {
-        bitwise.put_u32_be(1, REGISTER_1).put_u32_be(2, REGISTER_1).put_u32_be(3, 4);
+        bitwise.put_u32_be(1, REGISTER_1).put_u32_be(2, REGISTER_1).put_u32_be(3, N as u32);
         bitwise.nest(4, |data| {
             data.put(1, mask);
         });
         bitwise.nest(5, |data| {
-            data.put(1, &[0; 4]);
+            data.put(1, &[0; N]);
         });
     });
 }

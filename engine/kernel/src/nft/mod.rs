@@ -33,7 +33,33 @@ use crate::{Error, Result};
 
 pub use rule::{Match, Rule, Transport, Verdict};
 
-/// A table of the family `ip`, with all that is in it.
+/// Which packets a table is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4, the family `ip`.
+    Ip,
+    /// IPv6, the family `ip6`.
+    Ip6,
+}
+
+impl Family {
+    fn number(self) -> u8 {
+        match self {
+            Self::Ip => encode::IP,
+            Self::Ip6 => encode::IP6,
+        }
+    }
+
+    /// As nft(8) calls it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+        }
+    }
+}
+
+/// A table with all that is in it; which family it is of is said by who makes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// Its name.
@@ -93,21 +119,32 @@ pub struct ForeignChain {
     pub chain: String,
 }
 
-/// A conversation with the kernel about the tables of one network namespace.
+/// A conversation with the kernel about the tables of one network namespace and family.
 #[derive(Debug)]
 pub struct Nft {
     socket: Socket,
+    family: Family,
 }
 
 impl Nft {
-    /// About the namespace of the calling thread: the host's.
+    /// About IPv4 in the namespace of the calling thread: the host's.
     ///
     /// # Errors
     ///
     /// Those of socket(2): `EPROTONOSUPPORT` on a kernel without netfilter.
     pub fn here() -> Result<Self> {
-        let socket = Socket::open(libc::NETLINK_NETFILTER);
-        Ok(Self { socket: socket.map_err(|error| Error::call("socket", "NETLINK_NETFILTER", error))? })
+        Self::of(Family::Ip)
+    }
+
+    /// As [`Nft::here`], about the tables of a family.
+    ///
+    /// # Errors
+    ///
+    /// Those of socket(2).
+    pub fn of(family: Family) -> Result<Self> {
+        let socket = Socket::open(libc::NETLINK_NETFILTER)
+            .map_err(|error| Error::call("socket", "NETLINK_NETFILTER", error))?;
+        Ok(Self { socket, family })
     }
 
     /// Makes a table with all that is in it, in place of one of that name.
@@ -116,18 +153,18 @@ impl Nft {
     ///
     /// `EPERM` without CAP_NET_ADMIN; `EOPNOTSUPP` or `ENOENT` where the kernel lacks a part.
     pub fn replace_table(&mut self, trace: &Trace, table: &Table) -> Result<()> {
+        let (number, family) = (self.family.number(), self.family.name());
         trace.step(table_body(&table.name, "create"), |span| {
-            span.evidence(|| Evidence::new(format!("nft list table ip {}", table.name), table.lines()));
+            span.evidence(|| Evidence::new(format!("nft list table {family} {}", table.name), table.lines()));
             // Deleting what may not be there fails; so it is made first, which is no error if it is there.
-            let mut messages =
-                vec![encode::new_table(&table.name, &table.comment), encode::delete_table(&table.name)];
-            messages.push(encode::new_table(&table.name, &table.comment));
-            messages.extend(table.chains.iter().map(|chain| encode::new_chain(&table.name, chain)));
+            let new = || encode::new_table(number, &table.name, &table.comment);
+            let mut messages = vec![new(), encode::delete_table(number, &table.name), new()];
+            messages.extend(table.chains.iter().map(|chain| encode::new_chain(number, &table.name, chain)));
             for chain in &table.chains {
                 let rules = chain.rules.iter();
-                messages.extend(rules.map(|rule| encode::append_rule(&table.name, chain.name, rule)));
+                messages.extend(rules.map(|rule| encode::append_rule(number, &table.name, chain.name, rule)));
             }
-            self.transaction(messages, &format!("table ip {}", table.name))
+            self.transaction(messages, &format!("table {family} {}", table.name))
         })
     }
 
@@ -138,17 +175,19 @@ impl Nft {
     /// `ENOENT` if it is not there.
     pub fn delete_table(&mut self, trace: &Trace, name: &str) -> Result<()> {
         trace.step(table_body(name, "delete"), |_| {
-            self.transaction(vec![encode::delete_table(name)], &format!("table ip {name}"))
+            let family = self.family;
+            let subject = format!("table {} {name}", family.name());
+            self.transaction(vec![encode::delete_table(family.number(), name)], &subject)
         })
     }
 
-    /// The names and comments of all tables of the family `ip`.
+    /// The names and comments of all tables of the family.
     ///
     /// # Errors
     ///
     /// What the kernel refuses.
     pub fn tables(&mut self) -> Result<Vec<(String, String)>> {
-        let replies = self.dump(encode::get_tables(Socket::DUMP), "all tables")?;
+        let replies = self.dump(encode::get_tables(Socket::DUMP, self.family.number()), "all tables")?;
         Ok(replies.iter().map(encode::read_table).collect())
     }
 
@@ -160,7 +199,8 @@ impl Nft {
     pub fn append(&mut self, trace: &Trace, table: &str, chain: &str, rules: &[Rule]) -> Result<()> {
         let Some(body) = rules_body(table, chain, rules, "add") else { return Ok(()) };
         trace.step(body, |_| {
-            let messages = rules.iter().map(|rule| encode::append_rule(table, chain, rule)).collect();
+            let family = self.family.number();
+            let messages = rules.iter().map(|rule| encode::append_rule(family, table, chain, rule)).collect();
             self.transaction(messages, &format!("chain {table} {chain}"))
         })
     }
@@ -173,12 +213,13 @@ impl Nft {
     pub fn delete(&mut self, trace: &Trace, table: &str, chain: &str, rules: &[Rule]) -> Result<()> {
         let Some(body) = rules_body(table, chain, rules, "delete") else { return Ok(()) };
         trace.step(body, |_| {
-            let there = self.rules(encode::IP, table, chain)?;
+            let family = self.family.number();
+            let there = self.rules(family, table, chain)?;
             let meant = |comment: &str| rules.iter().any(|rule| rule.comment == comment);
             let messages: Vec<_> = there
                 .iter()
                 .filter(|(_, comment)| meant(comment))
-                .map(|(handle, _)| encode::delete_rule(encode::IP, table, chain, *handle))
+                .map(|(handle, _)| encode::delete_rule(family, table, chain, *handle))
                 .collect();
             self.transaction(messages, &format!("chain {table} {chain}"))
         })
@@ -192,7 +233,9 @@ impl Nft {
     /// What the kernel refuses.
     pub fn closed_forward_chains(&mut self) -> Result<Vec<ForeignChain>> {
         let replies = self.dump(encode::get_chains(Socket::DUMP), "all chains")?;
-        Ok(replies.iter().filter_map(encode::read_closed_forward_chain).collect())
+        let family = self.family.number();
+        let read = |reply: &Reply| encode::read_closed_forward_chain(reply, family);
+        Ok(replies.iter().filter_map(read).collect())
     }
 
     /// Puts rules at the head of a chain of somebody else, unless they are there.
@@ -219,7 +262,7 @@ impl Nft {
     /// What the kernel refuses.
     pub fn close_foreign(&mut self, trace: &Trace, rules: &[Rule]) -> Result<()> {
         for reply in self.dump(encode::get_chains(Socket::DUMP), "all chains")? {
-            let Some(place) = encode::read_forward_chain(&reply) else { continue };
+            let Some(place) = encode::read_forward_chain(&reply, self.family.number()) else { continue };
             let there = self.rules(place.family, &place.table, &place.chain)?;
             for (handle, comment) in there {
                 let Some(rule) = rules.iter().find(|rule| rule.comment == comment) else { continue };

@@ -1,7 +1,7 @@
 //! A rule in our form, and its text.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Matches, a verdict, and a comment by which it is found again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +38,9 @@ pub enum Match {
     /// It goes out by another link.
     NotOut(String),
     /// It is from that network.
-    From(Ipv4Addr, u8),
+    From(IpAddr, u8),
     /// It is for that network.
-    To(Ipv4Addr, u8),
+    To(IpAddr, u8),
     /// It is for an address of this machine.
     ToThisMachine,
     /// It is of that protocol and for that port.
@@ -72,7 +72,7 @@ pub enum Verdict {
     /// It leaves with the address of the link that it leaves by; answers find back.
     Masquerade,
     /// It goes to another address and port; answers seem to come from the first.
-    RedirectTo(Ipv4Addr, u16),
+    RedirectTo(IpAddr, u16),
 }
 
 impl fmt::Display for Rule {
@@ -91,10 +91,8 @@ impl fmt::Display for Match {
             Self::In(link) => write!(f, "iifname \"{link}\""),
             Self::Out(link) => write!(f, "oifname \"{link}\""),
             Self::NotOut(link) => write!(f, "oifname != \"{link}\""),
-            Self::From(address, 32) => write!(f, "ip saddr {address}"),
-            Self::From(address, prefix) => write!(f, "ip saddr {address}/{prefix}"),
-            Self::To(address, 32) => write!(f, "ip daddr {address}"),
-            Self::To(address, prefix) => write!(f, "ip daddr {address}/{prefix}"),
+            Self::From(address, prefix) => network(f, "saddr", *address, *prefix),
+            Self::To(address, prefix) => network(f, "daddr", *address, *prefix),
             Self::ToThisMachine => f.write_str("fib daddr type local"),
             Self::Port(Transport::Tcp, port) => write!(f, "tcp dport {port}"),
             Self::Port(Transport::Udp, port) => write!(f, "udp dport {port}"),
@@ -111,7 +109,13 @@ impl fmt::Display for Verdict {
             Self::Drop => f.write_str("drop"),
             Self::Jump(chain) => write!(f, "jump {chain}"),
             Self::Masquerade => f.write_str("masquerade"),
-            Self::RedirectTo(address, port) => write!(f, "dnat to {address}:{port}"),
+            Self::RedirectTo(address, port) => write!(f, "dnat to {}", SocketAddr::new(*address, *port)),
         }
     }
+}
+
+fn network(f: &mut fmt::Formatter<'_>, field: &str, address: IpAddr, prefix: u8) -> fmt::Result {
+    let (family, whole) = if address.is_ipv4() { ("ip", 32) } else { ("ip6", 128) };
+    write!(f, "{family} {field} {address}")?;
+    if prefix == whole { Ok(()) } else { write!(f, "/{prefix}") }
 }

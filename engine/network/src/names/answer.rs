@@ -1,9 +1,9 @@
 //! What is answered to a question: a matter of bytes and of the networks' state alone.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use hickory_proto::op::{Message, OpCode, ResponseCode};
-use hickory_proto::rr::rdata::{A, PTR};
+use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use crate::model::Endpoint;
@@ -44,10 +44,18 @@ pub(super) fn answer(state: &State, container: &str, question: &[u8]) -> Answer 
     if found.is_empty() {
         return view.otherwise(&message, name);
     }
-    // A known name without records of that type (AAAA) is known all the same.
-    let wanted = matches!(query.query_type, RecordType::A | RecordType::ANY);
-    let found = if wanted { found } else { Vec::new() };
-    records(&message, found.into_iter().map(|address| RData::A(A(address))).collect())
+    // A known name without records of that type is known all the same.
+    let wanted = |address: &IpAddr| match query.query_type {
+        RecordType::ANY => true,
+        RecordType::A => address.is_ipv4(),
+        RecordType::AAAA => address.is_ipv6(),
+        _ => false,
+    };
+    let data = found.into_iter().filter(wanted).map(|address| match address {
+        IpAddr::V4(address) => RData::A(A(address)),
+        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
+    });
+    records(&message, data.collect())
 }
 
 /// The reply that says: the one who should know doesn't answer.
@@ -83,7 +91,7 @@ impl<'a> View<'a> {
     }
 
     /// The addresses of `name`, or of `name.network`.
-    fn addresses_of(&self, name: &str) -> Vec<Ipv4Addr> {
+    fn addresses_of(&self, name: &str) -> Vec<IpAddr> {
         let is = |endpoint: &Endpoint| {
             let bare = name.strip_suffix(&format!(".{}", endpoint.network_name.to_lowercase()));
             let is = |known: &String| {
@@ -102,15 +110,15 @@ impl<'a> View<'a> {
                 endpoint.network == network && names.any(|known| known.eq_ignore_ascii_case(&target))
             };
             let found = self.endpoints.iter().filter(is);
-            return found.filter_map(|found| found.address.map(|address| address.address())).collect();
+            return found.flat_map(|found| addresses(found)).collect();
         }
         let found = self.endpoints.iter().filter(|endpoint| is(endpoint));
-        found.filter_map(|endpoint| endpoint.address.map(|address| address.address())).collect()
+        found.flat_map(|endpoint| addresses(endpoint)).collect()
     }
 
     /// The name behind an address, with its network's.
     fn name_of(&self, address: IpAddr) -> Option<Name> {
-        let has = |endpoint: &&&Endpoint| endpoint.address.is_some_and(|own| address == own.address());
+        let has = |endpoint: &&&Endpoint| addresses(endpoint).any(|own| own == address);
         let endpoint = self.endpoints.iter().find(has)?;
         Name::from_ascii(format!("{}.{}.", endpoint.names.first()?, endpoint.network_name)).ok()
     }
@@ -122,6 +130,12 @@ impl<'a> View<'a> {
         }
         if self.leads_out { Answer::Elsewhere } else { code(message, ResponseCode::Refused) }
     }
+}
+
+/// An endpoint's addresses, of both versions.
+fn addresses(endpoint: &Endpoint) -> impl Iterator<Item = IpAddr> {
+    let first = endpoint.address.map(|address| IpAddr::V4(address.address()));
+    first.into_iter().chain(endpoint.address6.map(|address| IpAddr::V6(address.address())))
 }
 
 fn records(question: &Message, data: Vec<RData>) -> Answer {
@@ -170,6 +184,7 @@ mod tests {
             let endpoint: Endpoint = serde_json::from_value(serde_json::json!({
                 "id": container, "container": container, "network": network, "network_name": network,
                 "interface": "eth0", "host_interface": "gv0", "address": address, "gateway": null, "mac": null,
+                "address6": if container == "db" { serde_json::json!("fd00::3/64") } else { serde_json::Value::Null },
                 "names": [container, "Common"],
                 "links": if container == "web" { serde_json::json!({"store": "db"}) } else { serde_json::json!({}) },
             }))
@@ -203,7 +218,10 @@ mod tests {
         assert_eq!(ask("web", "db.", RecordType::A), found(&["10.0.0.3"]));
         assert_eq!(ask("web", "DB.red.", RecordType::A), found(&["10.0.0.3"]));
         assert_eq!(ask("web", "common.", RecordType::A), found(&["10.0.0.3", "10.0.0.2"]));
-        assert_eq!(ask("web", "db.", RecordType::AAAA), found(&[]));
+        assert_eq!(ask("web", "db.", RecordType::AAAA), found(&["fd00::3"]));
+        assert_eq!(ask("db", "web.", RecordType::AAAA), found(&[]), "it is known, and has none");
+        let backwards = format!("3.{}d.f.ip6.arpa.", "0.".repeat(29));
+        assert_eq!(ask("web", &backwards, RecordType::PTR), found(&["db.red."]));
         assert_eq!(ask("web", "3.0.0.10.in-addr.arpa.", RecordType::PTR), found(&["db.red."]));
     }
 

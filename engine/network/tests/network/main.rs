@@ -5,6 +5,7 @@ mod support;
 
 mod crash;
 mod engines;
+mod ipv6;
 mod isolation;
 mod leaks;
 mod names;

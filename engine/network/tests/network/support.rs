@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use glassdock_kernel::link::{Links, Netns, Veth};
+use glassdock_kernel::nft::{Family, Nft};
 use glassdock_network::{Config, Endpoint, EndpointConfig, Error, Memory, Networks, Storage, StorageError};
 use glassdock_trace::{Event, Sink, Trace};
 
@@ -140,9 +141,10 @@ impl World {
 /// All links and tables of this thread's namespace.
 pub(crate) fn inventory() -> Vec<String> {
     let links = Links::here().expect("netlink").list().expect("links");
-    let tables = glassdock_kernel::nft::Nft::here().expect("nftables").tables().expect("tables");
+    let of = |family| Nft::of(family).expect("nftables").tables().expect("tables");
     let mut all: Vec<_> = links.into_iter().map(|link| link.name).collect();
-    all.extend(tables.into_iter().map(|(name, _)| format!("table {name}")));
+    all.extend(of(Family::Ip).into_iter().map(|(name, _)| format!("table {name}")));
+    all.extend(of(Family::Ip6).into_iter().map(|(name, _)| format!("table ip6 {name}")));
     all.sort();
     all
 }

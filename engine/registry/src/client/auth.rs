@@ -5,7 +5,8 @@
 //!   401, Basic                ──► the user's name and password
 //!   401, Bearer realm=…       ──► GET realm?service=…&scope=…      with name and password, if any
 //!                                 POST realm  refresh_token=…      with an identity token
-//!                                 └─► a token for this repository, for some minutes
+//!                                 └─► a token for this repository, for some minutes;
+//!                                     at a login also an identity token, for later
 //! ```
 //!
 //! What is secret is in a header value marked as sensitive, and nowhere else.
@@ -26,6 +27,9 @@ use super::{Client, Credentials, Error, error, retry};
 /// An answer of a token service is at most so long.
 const TOKEN_LIMIT: u64 = 256 * 1024;
 
+/// What we call ourselves there.
+const CLIENT: &str = "glassdock";
+
 /// Who asks whom for what.
 pub(super) struct Asker<'a> {
     pub(super) client: &'a Client,
@@ -33,11 +37,27 @@ pub(super) struct Asker<'a> {
     pub(super) credentials: Option<&'a Credentials>,
     /// What is wanted of the registry, such as `repository:library/busybox:pull`.
     pub(super) scopes: &'a [String],
+    /// Whether a token in place of the password is wanted too, for later.
+    pub(super) offline: bool,
+}
+
+/// What answers a challenge.
+pub(super) struct Answered {
+    /// The header `Authorization`.
+    pub(super) header: HeaderValue,
+    /// What stands for the password from now on, where the token service gave that.
+    pub(super) identity: Option<String>,
+}
+
+impl From<HeaderValue> for Answered {
+    fn from(header: HeaderValue) -> Self {
+        Self { header, identity: None }
+    }
 }
 
 impl Asker<'_> {
     /// The header that answers the challenges of a 401.
-    pub(super) async fn answer(&self, trace: &Trace, reply: &Reply) -> Result<HeaderValue, Error> {
+    pub(super) async fn answer(&self, trace: &Trace, reply: &Reply) -> Result<Answered, Error> {
         let challenges: Vec<Challenge> = reply
             .headers()
             .get_all(header::WWW_AUTHENTICATE)
@@ -54,14 +74,16 @@ impl Asker<'_> {
             });
         }
         if let Some(Credentials::RegistryToken(token)) = self.credentials {
-            return secret(format!("Bearer {token}"));
+            return Ok(secret(format!("Bearer {token}"))?.into());
         }
         if let Some(bearer) = challenges.iter().find(|challenge| challenge.scheme == "bearer") {
             return self.token(trace, reply, bearer).await;
         }
         let offered = challenges.iter().any(|challenge| challenge.scheme == "basic");
         match self.credentials {
-            Some(Credentials::Basic { username, password }) if offered => basic(username, password),
+            Some(Credentials::Basic { username, password }) if offered => {
+                Ok(basic(username, password)?.into())
+            }
             _ if offered => {
                 let (method, url) = reply.asked();
                 let method = error::go_method(&Method::from_bytes(method.as_bytes()).unwrap_or_default());
@@ -71,7 +93,7 @@ impl Asker<'_> {
         }
     }
 
-    async fn token(&self, trace: &Trace, reply: &Reply, challenge: &Challenge) -> Result<HeaderValue, Error> {
+    async fn token(&self, trace: &Trace, reply: &Reply, challenge: &Challenge) -> Result<Answered, Error> {
         let realm = challenge.parameter("realm").unwrap_or_default();
         let address = Url::parse(realm)
             .ok()
@@ -112,7 +134,7 @@ impl Asker<'_> {
         let mut headers = HeaderMap::new();
         if let Some(Credentials::IdentityToken(token)) = self.credentials {
             let mut form =
-                format!("grant_type=refresh_token&client_id=glassdock&refresh_token={}", encode(token));
+                format!("grant_type=refresh_token&client_id={CLIENT}&refresh_token={}", encode(token));
             if let Some(service) = service {
                 form.push_str(&format!("&service={}", encode(service)));
             }
@@ -138,19 +160,18 @@ impl Asker<'_> {
         }
         if let Some(Credentials::Basic { username, password }) = self.credentials {
             url.query_pairs_mut().append_pair("account", username);
+            if self.offline {
+                url.query_pairs_mut().append_pair("offline_token", "true").append_pair("client_id", CLIENT);
+            }
             headers.insert(header::AUTHORIZATION, basic(username, password)?);
         }
         Ok(Request { method: Method::GET, url, headers, payload: Payload::Nothing, redirected: false })
     }
 
-    async fn fetch(
-        &self,
-        trace: Trace,
-        trust: &Trust,
-        request: Request,
-    ) -> Result<(HeaderValue, u64), Error> {
+    async fn fetch(&self, trace: Trace, trust: &Trust, request: Request) -> Result<(Answered, u64), Error> {
         #[derive(Deserialize)]
         struct Answer {
+            refresh_token: Option<String>,
             token: Option<String>,
             access_token: Option<String>,
             expires_in: Option<u64>,
@@ -196,7 +217,9 @@ impl Asker<'_> {
                 .filter(|token| !token.is_empty())
                 .ok_or_else(|| reply.nonsense("the token service sent no token"))?;
             // Sixty seconds are what the specification says where nothing is said.
-            return Ok((secret(format!("Bearer {token}"))?, answer.expires_in.unwrap_or(60)));
+            let header = secret(format!("Bearer {token}"))?;
+            let identity = answer.refresh_token.filter(|token| !token.is_empty());
+            return Ok((Answered { header, identity }, answer.expires_in.unwrap_or(60)));
         }
     }
 

@@ -1,5 +1,7 @@
 //! `login`: does a registry take these credentials? And `fetch`: a file from anywhere.
 
+use std::sync::PoisonError;
+
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use glassdock_image::Reference;
@@ -21,12 +23,18 @@ const REDIRECTS: usize = 10;
 
 impl Client {
     /// Asks the registry at `address` (`HOST[:PORT]`, an URL, or nothing for Docker Hub) whether it
-    /// takes the credentials. One that asks nobody who they are takes all.
+    /// takes the credentials. One that asks nobody who they are takes all. Gives the token that
+    /// stands for the password from now on, if the registry's token service gives such.
     ///
     /// # Errors
     ///
     /// [`Error::Unauthorized`] if it does not; those of the network.
-    pub async fn login(&self, trace: &Trace, address: &str, credentials: &Credentials) -> Result<(), Error> {
+    pub async fn login(
+        &self,
+        trace: &Trace,
+        address: &str,
+        credentials: &Credentials,
+    ) -> Result<Option<String>, Error> {
         let domain = domain(address);
         let setup = |reason: String| Error::Setup { subject: address.to_owned(), reason };
         let reference = Reference::parse(&format!("{domain}/login"));
@@ -54,12 +62,12 @@ impl Client {
         endpoint: &Endpoint,
         reference: &Reference,
         credentials: &Credentials,
-    ) -> Result<(), Error> {
-        let session = Session::new(self, endpoint.clone(), reference, Some(credentials), Vec::new());
+    ) -> Result<Option<String>, Error> {
+        let session = Session::for_login(self, endpoint.clone(), reference, credentials);
         let mut reply = session.send(trace, &Ask::new(Method::GET, "/v2/")).await?;
         reply.finish();
         match reply.status() {
-            StatusCode::OK => Ok(()),
+            StatusCode::OK => Ok(session.identity.into_inner().unwrap_or_else(PoisonError::into_inner)),
             status => Err(Error::Unauthorized {
                 answer: format!("login attempt to {}/v2/ failed with status: {status}", endpoint.base),
             }),

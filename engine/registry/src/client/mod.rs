@@ -52,6 +52,8 @@ pub mod push;
 
 mod login;
 
+mod inspect;
+
 pub mod search;
 
 pub(crate) mod upstream;
@@ -62,6 +64,7 @@ use std::time::Duration;
 
 pub use error::{Error, Kind};
 pub use fetch::Download;
+pub use inspect::{Inspected, Part};
 pub use progress::{LayerState, Progress, Silent, Update};
 pub use pull::Pulled;
 pub use push::Pushed;

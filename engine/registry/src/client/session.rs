@@ -42,6 +42,10 @@ pub(super) struct Session {
     scopes: Vec<String>,
     /// The header that was good the last time.
     authorization: Mutex<Option<HeaderValue>>,
+    /// Whether an identity token is wanted at the token service.
+    pub(super) offline: bool,
+    /// The identity token that it gave.
+    pub(super) identity: Mutex<Option<String>>,
     /// Held while a token is fetched, so that parallel requests fetch one together.
     asking: tokio::sync::Mutex<()>,
 }
@@ -128,8 +132,22 @@ impl Session {
             credentials,
             scopes,
             authorization: Mutex::new(None),
+            offline: false,
+            identity: Mutex::new(None),
             asking: tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// A session that asks whether credentials are good, and for a token in their place.
+    pub(super) fn for_login(
+        client: &Client,
+        endpoint: Endpoint,
+        reference: &glassdock_image::Reference,
+        credentials: &Credentials,
+    ) -> Self {
+        let names = [reference.path(), &reference.familiar_name(), reference.domain()];
+        let session = Self::with(client, endpoint, names, Some(credentials.clone()), Vec::new());
+        Self { offline: true, ..session }
     }
 
     /// A session with the registry itself, for what belongs to no repository.
@@ -149,6 +167,8 @@ impl Session {
             credentials,
             scopes: Vec::new(),
             authorization: Mutex::new(None),
+            offline: false,
+            identity: Mutex::new(None),
             asking: tokio::sync::Mutex::new(()),
         }
     }
@@ -204,9 +224,11 @@ impl Session {
             endpoint: &self.endpoint,
             credentials: self.credentials.as_ref(),
             scopes: &self.scopes,
+            offline: self.offline,
         };
-        let value = asker.answer(trace, reply).await?;
-        *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+        let answered = asker.answer(trace, reply).await?;
+        *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = Some(answered.header);
+        *self.identity.lock().unwrap_or_else(PoisonError::into_inner) = answered.identity;
         Ok(())
     }
 

@@ -17,7 +17,9 @@ use super::{Client, Credentials, Error};
 
 /// A list of tags is read up to here.
 const TAGS_LIMIT: u64 = 16 * 1024 * 1024;
-/// And in at most so many pages.
+/// And one of referrers.
+const REFERRERS_LIMIT: u64 = 4 * 1024 * 1024;
+/// Tags come in at most so many pages.
 const PAGES: usize = 1000;
 /// So many repositories' sessions, with their tokens, are kept.
 const SESSIONS: usize = 256;
@@ -162,6 +164,29 @@ impl Upstream {
         }
         let length = reply.header(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
         length.map(Some).ok_or_else(|| reply.nonsense("it doesn't tell the blob's size"))
+    }
+
+    /// The descriptors of the manifests about `subject`; `None` if the registry has no such list.
+    pub(crate) async fn referrers(
+        &self,
+        trace: &Trace,
+        name: &str,
+        subject: &Digest,
+    ) -> Result<Option<Vec<serde_json::Value>>, Error> {
+        #[derive(Deserialize)]
+        struct Index {
+            manifests: Option<Vec<serde_json::Value>>,
+        }
+        let session = self.session(name);
+        let ask = Ask::new(Method::GET, format!("referrers/{subject}"));
+        let mut reply = session.send(trace, &ask).await?;
+        if !reply.status().is_success() {
+            return found(Err(session.refusal(reply, Some(name)).await));
+        }
+        let index = reply.all(REFERRERS_LIMIT).await?;
+        let index: Index =
+            serde_json::from_slice(&index).map_err(|error| reply.nonsense(error.to_string()))?;
+        Ok(Some(index.manifests.unwrap_or_default()))
     }
 
     /// The tags of a repository, all pages of them.

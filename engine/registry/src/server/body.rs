@@ -9,12 +9,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::stream::BoxStream;
 use http_body_util::BodyExt;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::task::JoinHandle;
 
 use super::error::{Code, Refusal};
 use super::mirror::Growing;
+use super::storage::Object;
 use super::storage::uploads::Upload;
 use super::wire::Outlet;
 
@@ -26,6 +28,8 @@ pub(super) enum Body {
     File(FilePart),
     /// A blob that is still coming in from another registry.
     Growing(Growing),
+    /// A part of a blob that lies elsewhere.
+    Remote(Remote),
 }
 
 impl Body {
@@ -35,7 +39,16 @@ impl Body {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File(part) => part.left,
             Self::Growing(growing) => growing.left(),
+            Self::Remote(remote) => remote.left,
         }
+    }
+
+    /// The `length` bytes from `offset` on.
+    pub(super) fn remote(object: &dyn Object, offset: u64, length: u64) -> Self {
+        if length == 0 {
+            return Self::Empty;
+        }
+        Self::Remote(Remote { coming: object.stream(offset, offset + length), left: length })
     }
 
     /// Files go out by this way, if they do at all.
@@ -64,6 +77,7 @@ impl hyper::body::Body for Body {
             }
             Self::File(part) => part.poll(context),
             Self::Growing(growing) => growing.poll(context),
+            Self::Remote(remote) => remote.poll(context),
         }
     }
 
@@ -73,6 +87,37 @@ impl hyper::body::Body for Body {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.len())
+    }
+}
+
+/// Bytes of an object storage, handed on as they come.
+pub(super) struct Remote {
+    coming: BoxStream<'static, io::Result<Bytes>>,
+    left: u64,
+}
+
+impl std::fmt::Debug for Remote {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Remote({} bytes left)", self.left)
+    }
+}
+
+impl Remote {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        let piece = match std::task::ready!(self.coming.as_mut().poll_next(context)) {
+            Some(Ok(bytes)) if bytes.len() as u64 <= self.left => {
+                self.left -= bytes.len() as u64;
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            Some(Ok(_)) => io::Error::other("the object storage sent too much"),
+            Some(Err(error)) => error,
+            None => io::Error::new(io::ErrorKind::UnexpectedEof, "a stored blob is shorter than it was"),
+        };
+        self.left = 0;
+        Poll::Ready(Some(Err(piece)))
     }
 }
 
@@ -197,7 +242,14 @@ impl Received {
 
     /// Appends the body to an upload. Whatever came is in the upload afterwards, also when
     /// the body broke off: the client asks how far it is, and goes on from there.
-    pub(super) async fn append_to(mut self, upload: Upload, limit: u64) -> Result<Upload, Refusal> {
+    ///
+    /// Where the upload is finished right after the body, nobody needs to find what came of it.
+    pub(super) async fn append_to(
+        mut self,
+        upload: Upload,
+        limit: u64,
+        finishing: bool,
+    ) -> Result<Upload, Refusal> {
         let mut room = limit.saturating_sub(upload.size);
         let mut at_rest = Some(upload);
         let mut writing: Option<JoinHandle<Result<Upload, Refusal>>> = None;
@@ -216,8 +268,12 @@ impl Received {
                 (None, Some(upload)) => upload,
                 (None, None) => return Err(broken()),
             };
+            let last = end.is_some();
             let job = tokio::task::spawn_blocking(move || {
                 batch.iter().try_for_each(|bytes| upload.append(bytes))?;
+                if last && !finishing {
+                    upload.rest()?;
+                }
                 Ok(upload)
             });
             match end {

@@ -69,14 +69,15 @@ pub use mirror::MirrorConfig;
 pub use planting::plant;
 use storage::Storage;
 pub use storage::collect::{Collected, Collecting};
+pub use storage::{BucketConfig, Secret, Where};
 
 /// What a server is told before it begins.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The address to listen at; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The folder that everything is kept in; made where it is missing.
-    pub root: PathBuf,
+    /// Where everything is kept; a folder is made where it is missing.
+    pub place: Where,
     /// Where `registry.serve` events go.
     pub trace: Trace,
     /// A connection that says nothing for so long is closed.
@@ -93,6 +94,8 @@ pub struct Config {
     pub largest_blob: u64,
     /// The largest manifest, in bytes.
     pub largest_manifest: usize,
+    /// Whether manifests may name blobs and manifests that aren't here (yet).
+    pub sparse: bool,
     /// Where a line is written for each request; `-` is standard output.
     pub access_log: Option<PathBuf>,
     /// How often garbage is collected, and how.
@@ -115,12 +118,12 @@ pub struct TlsFiles {
 }
 
 impl Config {
-    /// A server of `root` at a free port of the loopback address.
+    /// A server of what is kept at `place`, at a free port of the loopback address.
     #[must_use]
-    pub fn new(root: impl Into<PathBuf>) -> Self {
+    pub fn new(place: impl Into<Where>) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            root: root.into(),
+            place: place.into(),
             trace: Trace::off(),
             idle: Duration::from_secs(60),
             connections: 4096,
@@ -129,6 +132,7 @@ impl Config {
             grace: Duration::from_secs(10),
             largest_blob: u64::MAX,
             largest_manifest: manifest::MANIFEST_LIMIT,
+            sparse: false,
             access_log: None,
             collect_every: None,
             collecting: Collecting::default(),
@@ -141,11 +145,11 @@ impl Config {
 /// A server that could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The folder can't be used.
-    #[error("cannot open the registry's folder {}", path.display())]
+    /// The folder or the bucket can't be used.
+    #[error("cannot open the registry's {} {place}", if matches!(place, Where::Folder(_)) { "folder" } else { "bucket" })]
     Storage {
-        /// The folder.
-        path: PathBuf,
+        /// Which one.
+        place: Where,
         /// Why.
         source: io::Error,
     },
@@ -181,6 +185,9 @@ pub enum Error {
     },
 }
 
+/// So often it is noted how often images were pulled.
+const COUNTED: Duration = Duration::from_secs(10);
+
 /// What all connections share.
 #[derive(Debug)]
 struct Shared {
@@ -191,6 +198,7 @@ struct Shared {
     secure: bool,
     largest_blob: u64,
     largest_manifest: usize,
+    sparse: bool,
     access_log: Option<AccessLog>,
     auth: Option<Auth>,
     mirror: Option<Mirror>,
@@ -216,11 +224,19 @@ impl Server {
     /// If the folder, the address, or one of the files can't be used.
     pub async fn bind(config: Config) -> Result<Self, Error> {
         let tls = config.tls.map(|files| tls::acceptor(&files)).transpose()?;
-        let storage = Storage::open(&config.root, config.durable)
-            .map_err(|source| Error::Storage { path: config.root.clone(), source })?;
+        let (place, durable, guarded) = (config.place.clone(), config.durable, config.auth.is_some());
+        let port = config.listen.port();
+        let opening = tokio::task::spawn_blocking(move || {
+            let storage = Storage::open(&place, durable, port)?;
+            let key = if guarded { storage.secret("token.key") } else { Ok(Vec::new()) };
+            Ok::<_, io::Error>((storage, key))
+        });
+        let opened = opening.await.map_err(io::Error::other).and_then(|opened| opened);
+        let (storage, key) =
+            opened.map_err(|source| Error::Storage { place: config.place.clone(), source })?;
         let storage = Arc::new(storage);
         let trace = config.trace.as_actor(Actor::Registry);
-        let auth = config.auth.map(|auth| Auth::new(auth, &config.root)).transpose().map_err(Error::Auth)?;
+        let auth = config.auth.map(|auth| Auth::new(auth, &key?)).transpose().map_err(Error::Auth)?;
         let access_log = config
             .access_log
             .map(|path| AccessLog::open(&path).map_err(|source| Error::AccessLog { path, source }))
@@ -239,6 +255,7 @@ impl Server {
             secure: tls.is_some(),
             largest_blob: config.largest_blob,
             largest_manifest: config.largest_manifest,
+            sparse: config.sparse,
             access_log,
             auth,
             mirror,
@@ -286,27 +303,45 @@ impl Server {
                 }
             })
         });
+        let counting = Arc::clone(&storage);
+        let counter = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(COUNTED).await;
+                let storage = Arc::clone(&counting);
+                if let Ok(Err(refusal)) = tokio::task::spawn_blocking(move || storage.note_pulls()).await {
+                    // They are noted the next time.
+                    tracing::warn!("cannot note how often images are pulled: {}", refusal.reason());
+                }
+            }
+        });
         connection::accept(self, shutdown).await;
+        counter.abort();
         if let Some(collector) = collector {
             collector.abort();
         }
         // What isn't written out now is read from the journal after the next start.
-        let _ = tokio::task::spawn_blocking(move || storage.settle()).await;
+        let _ = tokio::task::spawn_blocking(move || {
+            // That some pulls aren't counted matters to nobody at this point.
+            let _ = storage.note_pulls();
+            storage.settle()
+        })
+        .await;
     }
 }
 
-/// Collects garbage in the registry of the folder `root`, also while servers serve it.
+/// Collects garbage in the registry at a place, also while servers serve it.
 ///
 /// # Errors
 ///
-/// If the folder can't be read or written, or a manifest in it can't be understood: what that
+/// If the place can't be read or written, or a manifest in it can't be understood: what that
 /// needs is not known then, and nothing more is removed.
-pub fn collect(root: &std::path::Path, how: Collecting) -> Result<Collected, Error> {
-    let failed = |source| Error::Storage { path: root.to_owned(), source };
-    if !root.join("repositories").is_dir() {
+pub fn collect(place: impl Into<Where>, how: Collecting) -> Result<Collected, Error> {
+    let place = place.into();
+    let failed = |source| Error::Storage { place: place.clone(), source };
+    if matches!(&place, Where::Folder(root) if !root.join("repositories").is_dir()) {
         return Err(failed(io::Error::new(io::ErrorKind::NotFound, "there is no registry in it")));
     }
-    let storage = Storage::open(root, true).map_err(failed)?;
+    let storage = Storage::open(&place, true, 0).map_err(failed)?;
     let collected = storage.collect(how).map_err(|refusal| failed(io::Error::other(refusal.reason())))?;
     storage.settle().map_err(failed)?;
     Ok(collected)

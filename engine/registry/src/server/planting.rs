@@ -2,7 +2,6 @@
 //! push. `glassdock registry serve --seed` does this before it serves.
 
 use std::io;
-use std::path::Path;
 
 use bytes::Bytes;
 
@@ -10,21 +9,22 @@ use super::error::{Code, Refusal};
 use super::handlers::check_contents;
 use super::manifest::Manifest;
 use super::name::Name;
-use super::storage::Storage;
+use super::storage::{Storage, Where};
 use super::{Error, routes};
 use crate::seed::SeedImage;
 use glassdock_image::digest::Digest;
 
-/// Puts images into the registry of the folder `root`, which is made where it is missing.
+/// Puts images into the registry at a place: a folder, which is made where it is missing, or a bucket.
 /// What is there stays: a tag that somebody pushed is not moved back to the seed's image.
 ///
 /// # Errors
 ///
-/// If the folder can't be written, or an image is not whole.
-pub fn plant(root: &Path, images: &[SeedImage]) -> Result<(), Error> {
-    let failed = |source| Error::Storage { path: root.to_owned(), source };
+/// If the place can't be written, or an image is not whole.
+pub fn plant(place: impl Into<Where>, images: &[SeedImage]) -> Result<(), Error> {
+    let place = place.into();
+    let failed = |source| Error::Storage { place: place.clone(), source };
     // Many small files: they are written out together at the end.
-    let storage = Storage::open(root, false).map_err(failed)?;
+    let storage = Storage::open(&place, false, 0).map_err(failed)?;
     images.iter().try_for_each(|image| {
         plant_one(&storage, image).map_err(|refusal| {
             failed(io::Error::other(format!("cannot plant {}: {refusal}", image.repository)))
@@ -44,7 +44,7 @@ fn plant_one(storage: &Storage, image: &SeedImage) -> Result<(), Refusal> {
     for content in &image.manifests {
         let digest = verified(&content.digest, &content.bytes)?;
         let manifest = Manifest::parse(&content.bytes, Some(&content.media_type))?;
-        check_contents(storage, &name, &manifest)?;
+        check_contents(storage, &name, &manifest, false)?;
         storage.put_manifest(
             &name,
             &digest,

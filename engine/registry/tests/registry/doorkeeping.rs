@@ -174,3 +174,45 @@ async fn skopeo_logs_in() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_gives_a_token_that_stands_for_the_password() {
+    let (registry, folder) = guarded(Login::Token, Anonymous::None).await;
+    let host = registry.url.trim_start_matches("http://").to_owned();
+    let client = Client::new(ClientConfig::default());
+    let basic =
+        |password: &str| Credentials::Basic { username: "ali".to_owned(), password: password.to_owned() };
+    let trace = Trace::off();
+    client.login(&trace, &host, &basic("wrong")).await.expect_err("not Ali");
+    let identity = client.login(&trace, &host, &basic("open sesame")).await.expect("Ali");
+    let identity = identity.expect("a token in place of the password");
+    let token = Credentials::IdentityToken(identity.clone());
+    assert_eq!(client.login(&trace, &host, &token).await.expect("still Ali"), None);
+    server::plant(registry.root.path(), &[]).expect("nothing is planted");
+    let bearer = [("authorization", &*format!("Bearer {identity}"))];
+    let direct = send(Method::GET, &format!("{}/v2/", registry.url), &bearer, b"").await;
+    assert_eq!(direct.status(), StatusCode::UNAUTHORIZED, "it is good at the token service only");
+    let ask = |form: String| {
+        let url = format!("{}/token", registry.url);
+        async move { send(Method::POST, &url, &[], form.as_bytes()).await }
+    };
+    let refresh = format!("grant_type=refresh_token&refresh_token={identity}&scope=repository:any:pull,push");
+    let given = json_of(ask(refresh.clone()).await).await;
+    let push = format!("Bearer {}", given["access_token"].as_str().expect("a token"));
+    assert!(given["refresh_token"].is_null(), "nobody asked for another one");
+    assert_eq!(
+        status(Method::POST, &format!("{}/v2/any/blobs/uploads/", registry.url), Some(&push)).await,
+        202
+    );
+    for form in [
+        "grant_type=refresh_token&refresh_token=x".to_owned(),
+        format!("grant_type=refresh_token&refresh_token={}", &push["Bearer ".len()..]),
+    ] {
+        assert_eq!(ask(form).await.status(), StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(ask("grant_type=x".to_owned()).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let hash = bcrypt::hash("another", 4).expect("a hash");
+    std::fs::write(folder.path().join("users"), format!("ali:{hash}\n")).expect("written");
+    assert_eq!(ask(refresh).await.status(), StatusCode::UNAUTHORIZED, "the password was changed");
+}

@@ -330,3 +330,27 @@ async fn assets_come_with_their_type_and_only_once() {
     }
     assert!(get(&registry, "/", "en").await.html.contains("Nothing is here yet."));
 }
+
+#[tokio::test]
+async fn pulls_are_counted() {
+    let registry = Registry::start().await;
+    crate::protocol::push_blob(&registry, "c", b"{}").await;
+    crate::protocol::push_blob(&registry, "c", b"layer").await;
+    let text = crate::protocol::manifest(b"{}", b"layer", serde_json::json!({}));
+    crate::protocol::push_manifest(&registry, "c", "1", &text).await;
+    let url = format!("{}/v2/c/manifests/1", registry.url);
+    for _ in 0..3 {
+        crate::protocol::get(&url).await;
+    }
+    crate::protocol::send(reqwest::Method::HEAD, &url, &[], b"").await;
+    let count = |registry: &Registry| {
+        let url = format!("{}/v1/search?q=c", registry.url);
+        async move {
+            crate::protocol::json_of(crate::protocol::get(&url).await).await["results"][0]["pull_count"]
+                .clone()
+        }
+    };
+    assert_eq!(count(&registry).await, 3, "to look is not to pull");
+    let again = Registry::at(registry.stop().await, |_| ()).await;
+    assert_eq!(count(&again).await, 3, "it was noted at the end");
+}

@@ -1,5 +1,6 @@
 //! The registry from outside: over real sockets, with real clients and peers.
 
+mod bucket;
 mod doorkeeping;
 mod fake;
 mod hostile;

@@ -1,6 +1,7 @@
 //! A registry that stands in for another: what is fetched, how often, and what is there without it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use glassdock_image::{Digest, Images, Platform, Reference};
@@ -16,6 +17,10 @@ use crate::protocol::{get, header, json_of, manifest, push_blob, push_manifest, 
 use crate::support::{Kept, Registry};
 
 async fn mirror_of(url: &str, fresh: Duration, trace: Trace) -> Registry {
+    mirror_at(tempfile::tempdir().expect("a folder"), url, fresh, trace).await
+}
+
+async fn mirror_at(folder: tempfile::TempDir, url: &str, fresh: Duration, trace: Trace) -> Registry {
     let client = ClientConfig {
         attempts: 1,
         connect: Duration::from_secs(2),
@@ -23,7 +28,7 @@ async fn mirror_of(url: &str, fresh: Duration, trace: Trace) -> Registry {
         ..ClientConfig::default()
     };
     let mirror = MirrorConfig { url: url.to_owned(), credentials: None, fresh, client };
-    Registry::with(|config| {
+    Registry::at(folder, |config| {
         config.mirror = Some(mirror);
         config.trace = trace;
     })
@@ -160,4 +165,80 @@ async fn a_class_asks_for_a_tag_once() {
         assert_eq!(pupil.await.expect("no panic"), text);
     }
     assert_eq!(there.asked.lock().expect("no panic").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_of_a_download_is_there_for_the_next_server() {
+    let bytes: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
+    let digest = Digest::of(&bytes);
+    let content = bytes.clone();
+    let well = Arc::new(AtomicBool::new(false));
+    let is_well = Arc::clone(&well);
+    let there = Fake::start(move |asked| match asked.headers.get("range") {
+        None => Answer::new(200, &content[..700_000]).length(content.len() as u64).then(Then::Cut),
+        // The first server never gets further.
+        Some(_) if !is_well.load(Ordering::Relaxed) => Answer::new(500, "not now"),
+        Some(range) => {
+            let from: usize = range["bytes=".len()..range.len() - 1].parse().expect("a number");
+            assert!(from > 0 && from <= 700_000, "it goes on where it was: {from}");
+            let last = content.len() - 1;
+            Answer::new(206, &content[from..])
+                .header("Content-Range", format!("bytes {from}-{last}/{}", content.len()))
+        }
+    })
+    .await;
+    let url = format!("http://{}", there.host);
+    let here = mirror_of(&url, Duration::ZERO, Trace::off()).await;
+    let blob = format!("/v2/lesson/a/blobs/{digest}");
+    let broken = get(&format!("{}{blob}", here.url)).await;
+    assert!(!broken.status().is_success() || broken.bytes().await.is_err(), "it can't come to its end");
+    let folder = here.stop().await;
+    well.store(true, Ordering::Relaxed);
+    let again = mirror_at(folder, &url, Duration::ZERO, Trace::off()).await;
+    assert!(get(&format!("{}{blob}", again.url)).await.bytes().await.expect("all of it") == bytes);
+    assert_eq!(std::fs::read_dir(again.root.path().join("temporary")).expect("a folder").count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_is_given_out_while_the_whole_comes() {
+    let bytes: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
+    let digest = Digest::of(&bytes);
+    let content = bytes.clone();
+    let there = Fake::start(move |_| Answer::new(200, &content[..])).await;
+    let here = mirror_of(&format!("http://{}", there.host), Duration::ZERO, Trace::off()).await;
+    let url = format!("{}/v2/lesson/a/blobs/{digest}", here.url);
+    let part = send(Method::GET, &url, &[("range", "bytes=1000000-1000009")], b"").await;
+    assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
+    assert_eq!(header(&part, "content-range"), "bytes 1000000-1000009/2000000");
+    assert_eq!(part.bytes().await.expect("the part"), bytes[1_000_000..1_000_010]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_about_an_image_there_is_listed_here() {
+    let there = Registry::start().await;
+    let here = mirror_of(&there.url, Duration::ZERO, Trace::off()).await;
+    let subject = Digest::of(b"an image");
+    let about = |kind: &str| {
+        let subject = json!({"mediaType": "x", "digest": subject.to_string(), "size": 8});
+        manifest(b"{}", b"layer", json!({"subject": subject, "artifactType": kind}))
+    };
+    for (registry, kinds) in [(&there, &["application/a", "application/b"][..]), (&here, &["application/a"])]
+    {
+        push_blob(registry, "r", b"{}").await;
+        push_blob(registry, "r", b"layer").await;
+        for kind in kinds {
+            assert_eq!(
+                push_manifest(registry, "r", kind.rsplit('/').next().expect("a tag"), &about(kind))
+                    .await
+                    .status(),
+                StatusCode::CREATED
+            );
+        }
+    }
+    let url = format!("{}/v2/r/referrers/{subject}", here.url);
+    let kinds = |list: &serde_json::Value| list["manifests"].as_array().map(Vec::len);
+    assert_eq!(kinds(&json_of(get(&url).await).await), Some(2), "each once");
+    assert_eq!(kinds(&json_of(get(&format!("{url}?artifactType=application/b")).await).await), Some(1));
+    drop(there.stop().await);
+    assert_eq!(kinds(&json_of(get(&url).await).await), Some(1), "what is here is listed without the other");
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::{Registry, http};
 
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 pub(crate) async fn send(method: Method, url: &str, headers: &[(&str, &str)], body: &[u8]) -> Response {
     let mut request = http().request(method, url).body(body.to_vec());
@@ -289,4 +290,58 @@ async fn what_is_no_request_of_ours_gets_an_error_of_the_specification() {
         let answer = send(method, &format!("{}{path}", registry.url), &[], b"").await;
         assert_eq!(code_of(answer).await, (expected.0, expected.1.to_owned()), "{path}");
     }
+}
+
+#[tokio::test]
+async fn manifests_of_every_type_come_in_and_sparse_ones_where_that_is_wanted() {
+    let registry = Registry::start().await;
+    push_blob(&registry, "t", b"blob").await;
+    let digest = |bytes: &[u8]| Digest::of(bytes).to_string();
+    let part = json!({"mediaType": "x", "digest": digest(b"blob"), "size": 4});
+    let artifact = "application/vnd.oci.artifact.manifest.v1+json";
+    let own = "application/vnd.example.v1+json";
+    for (tag, kind, body) in [
+        ("artifact", artifact, json!({"mediaType": artifact, "blobs": [part]})),
+        ("own", own, json!({"of": {"their": "own"}})),
+        ("no-layers", MANIFEST, json!({"schemaVersion": 2, "config": part, "layers": []})),
+        ("empty-index", INDEX, json!({"schemaVersion": 2, "manifests": []})),
+    ] {
+        let url = format!("{}/v2/t/manifests/{tag}", registry.url);
+        let text = body.to_string();
+        let pushed = send(Method::PUT, &url, &[("content-type", kind)], text.as_bytes()).await;
+        assert_eq!(pushed.status(), StatusCode::CREATED, "{tag}");
+        let found = get(&url).await;
+        assert_eq!(
+            (header(&found, "content-type"), header(&found, "x-content-type-options")),
+            (kind, "nosniff")
+        );
+        assert_eq!(found.bytes().await.expect("the manifest"), text);
+    }
+    let page = send(Method::GET, &format!("{}/r/t:own", registry.url), &[("accept", "text/html")], b"").await;
+    assert!(page.status().as_u16() < 500, "the hub shows other things too");
+
+    let missing =
+        json!({"mediaType": artifact, "blobs": [{"mediaType": "x", "digest": digest(b"no"), "size": 2}]});
+    let image = manifest(b"absent", b"blob", json!({}));
+    let index = json!({"schemaVersion": 2, "manifests": [{"mediaType": MANIFEST, "digest": digest(b"no"), "size": 2}]});
+    let sparse = [
+        (artifact, missing.to_string().into_bytes()),
+        (MANIFEST, image),
+        (INDEX, index.to_string().into_bytes()),
+    ];
+    let generous = Registry::with(|config| config.sparse = true).await;
+    push_blob(&generous, "t", b"blob").await;
+    for (kind, text) in sparse {
+        let url = |registry: &Registry| format!("{}/v2/t/manifests/sparse", registry.url);
+        let refused = send(Method::PUT, &url(&registry), &[("content-type", kind)], &text).await;
+        assert_eq!(code_of(refused).await, (400, "MANIFEST_BLOB_UNKNOWN".into()), "{kind}");
+        let pushed = send(Method::PUT, &url(&generous), &[("content-type", kind)], &text).await;
+        assert_eq!(pushed.status(), StatusCode::CREATED, "{kind}");
+        assert_eq!(get(&url(&generous)).await.bytes().await.expect("the manifest"), text);
+    }
+    let lie =
+        json!({"mediaType": artifact, "blobs": [{"mediaType": "x", "digest": digest(b"blob"), "size": 5}]});
+    let url = format!("{}/v2/t/manifests/lie", generous.url);
+    let refused = send(Method::PUT, &url, &[("content-type", artifact)], lie.to_string().as_bytes()).await;
+    assert_eq!(code_of(refused).await.1, "MANIFEST_INVALID", "what is here is held against what is said");
 }

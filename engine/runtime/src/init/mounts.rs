@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use glassdock_kernel::cgroup;
-use glassdock_kernel::mount::{self, Attributes, Propagation};
+use glassdock_kernel::mount::{self, Words};
 use glassdock_kernel::path::{Place, Root};
 use glassdock_trace::Trace;
 
@@ -44,14 +44,14 @@ pub(super) fn is_bind(mount: &Mount) -> bool {
 }
 
 fn mount_one(trace: &Trace, root: &Root, folder: &Path, mount: &Mount) -> Step {
-    let options = Options::parse(&mount.options);
+    let options = Words::parse(mount.options.iter().map(String::as_str));
     let destination = Path::new(&mount.destination);
     if is_bind(mount) {
         return bind(trace, root, folder, mount, &options);
     }
     let target = root.create_dir_all(destination, 0o755)?;
     let attributes = options.attributes;
-    let data: Vec<_> = options.data.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let data = options.data();
     match mount.kind.as_deref().unwrap_or("none") {
         "proc" => mount::proc(trace, &target, attributes)?,
         "sysfs" => mount::sysfs(trace, &target, attributes)?,
@@ -68,7 +68,7 @@ fn mount_one(trace: &Trace, root: &Root, folder: &Path, mount: &Mount) -> Step {
 }
 
 /// Shows a file or directory of the host in the container.
-fn bind(trace: &Trace, root: &Root, folder: &Path, mount: &Mount, options: &Options) -> Step {
+fn bind(trace: &Trace, root: &Root, folder: &Path, mount: &Mount, options: &Words) -> Step {
     let source = mount.source.as_deref().filter(|source| !source.is_empty());
     let source = source.ok_or_else(|| {
         Failure::Invalid(format!("the bind mount at {:?} has no source", mount.destination))
@@ -86,79 +86,10 @@ fn bind(trace: &Trace, root: &Root, folder: &Path, mount: &Mount, options: &Opti
 }
 
 /// Says who sees what is later mounted below; `rprivate` unless the bundle says otherwise.
-fn propagate(trace: &Trace, root: &Root, destination: &Path, options: &Options) -> Step {
+fn propagate(trace: &Trace, root: &Root, destination: &Path, options: &Words) -> Step {
     if let Some((propagation, recursive)) = options.propagation {
         // Found anew: the place that was mounted on is below the mount now.
         mount::set_propagation(trace, &root.resolve(destination)?, propagation, recursive)?;
     }
     Ok(())
-}
-
-/// The words of mount(8), sorted out.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Options {
-    attributes: Attributes,
-    recursive: bool,
-    propagation: Option<(Propagation, bool)>,
-    /// What only the file system itself understands.
-    data: Vec<(String, String)>,
-}
-
-impl Options {
-    fn parse(words: &[String]) -> Self {
-        let mut options = Self::default();
-        for word in words {
-            options.take(word);
-        }
-        options
-    }
-
-    fn take(&mut self, word: &str) {
-        let attributes = &mut self.attributes;
-        match word {
-            "ro" | "rro" => attributes.read_only = true,
-            "rw" => attributes.read_only = false,
-            "nosuid" => attributes.no_suid = true,
-            "suid" => attributes.no_suid = false,
-            "nodev" => attributes.no_dev = true,
-            "dev" => attributes.no_dev = false,
-            "noexec" => attributes.no_exec = true,
-            "exec" => attributes.no_exec = false,
-            "noatime" => attributes.no_atime = true,
-            // The kernel's own way with times; `strictatime` costs a write a read, and nobody here relies on it.
-            "relatime" | "strictatime" | "atime" | "diratime" | "nodiratime" | "norelatime"
-            | "nostrictatime" => {}
-            "bind" => {}
-            "rbind" => self.recursive = true,
-            "private" => self.propagation = Some((Propagation::Private, false)),
-            "rprivate" => self.propagation = Some((Propagation::Private, true)),
-            "slave" => self.propagation = Some((Propagation::Slave, false)),
-            "rslave" => self.propagation = Some((Propagation::Slave, true)),
-            "shared" => self.propagation = Some((Propagation::Shared, false)),
-            "rshared" => self.propagation = Some((Propagation::Shared, true)),
-            "unbindable" => self.propagation = Some((Propagation::Unbindable, false)),
-            "runbindable" => self.propagation = Some((Propagation::Unbindable, true)),
-            "defaults" | "async" | "sync" | "" => {}
-            data => {
-                let (key, value) = data.split_once('=').unwrap_or((data, ""));
-                self.data.push((key.to_owned(), value.to_owned()));
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_are_sorted_out() {
-        let words = ["rbind", "ro", "nosuid", "rslave", "size=64m", "newinstance", "relatime"];
-        let options = Options::parse(&words.map(str::to_owned));
-        let attributes = Attributes { read_only: true, no_suid: true, ..Attributes::default() };
-        assert_eq!(options.attributes, attributes);
-        assert!(options.recursive);
-        assert_eq!(options.propagation, Some((Propagation::Slave, true)));
-        assert_eq!(options.data, [("size".into(), "64m".into()), ("newinstance".into(), String::new())]);
-    }
 }

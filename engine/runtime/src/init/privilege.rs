@@ -119,9 +119,7 @@ fn find_program(
         env.push(format!("HOME={}", identity.home).into());
     }
     env.extend(secrets);
-    // A relative command is meant from the working directory, which must exist for this user.
-    std::env::set_current_dir(&process.cwd)
-        .map_err(|error| Failure::from(glassdock_kernel::Error::call("chdir", process.cwd.clone(), error)))?;
+    enter_directory(&process.cwd)?;
     let name = process.args.first().cloned().unwrap_or_default();
     let program = Program::find(argv, env).map_err(|error| {
         let not_found = error.errno() == Some(rustix::io::Errno::NOENT.raw_os_error());
@@ -134,6 +132,22 @@ fn find_program(
     })?;
     check_file(&name, &program.path)?;
     Ok(program)
+}
+
+/// A relative command is meant from the working directory, which must exist for this user and lie
+/// inside of the root.
+fn enter_directory(path: &str) -> Step {
+    process::enter_directory(Path::new(path)).map_err(|error| {
+        let Some(errno) = error.errno() else { return Failure::from(error) };
+        let reason = std::io::Error::from_raw_os_error(errno).to_string();
+        let reason = reason.split(" (os error").next().unwrap_or_default().to_lowercase();
+        let missing = errno == rustix::io::Errno::NOENT.raw_os_error();
+        Failure::Exec {
+            message: format!("chdir to cwd ({path:?}) set in config.json failed: {reason}"),
+            status: if missing { 127 } else { 126 },
+            errno: Some(errno),
+        }
+    })
 }
 
 /// Says in Docker's words why a file can't be executed, where that is plain beforehand.

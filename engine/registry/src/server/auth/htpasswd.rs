@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use glassdock_image::digest::{Algorithm, Hasher};
 use tokio::sync::Semaphore;
 
 /// Checking a password takes a tenth of a second of work, on purpose. One that was right is
@@ -18,6 +19,9 @@ const REMEMBERED: usize = 1024;
 const AT_A_TIME: usize = 2;
 /// Somebody whom the file doesn't name gets checked against this, and so takes as long.
 const NOBODY: &str = "$2b$10$abcdefghijklmnopqrstuuW7zYv6sCX3cTkQn5IeWkZP2m0q1vG6e";
+
+/// A mark has so many characters.
+const MARK: usize = 32;
 
 #[derive(Debug)]
 pub(super) struct Htpasswd {
@@ -91,6 +95,14 @@ impl Htpasswd {
             }
         }
         good
+    }
+
+    /// What tells whether a user is still there with the same password; says nothing about it.
+    pub(super) fn mark(&self, user: &str) -> Option<String> {
+        let hashes = self.read().ok()?;
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        hasher.update(hashes.get(user)?.as_bytes());
+        Some(hasher.finish().hex()[..MARK].to_owned())
     }
 
     fn remembers(&self, key: &str) -> bool {

@@ -27,6 +27,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::header;
 use http::request::Parts;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::error::{Code, Refusal};
 use super::name::Name;
@@ -138,10 +139,10 @@ impl Reach {
 }
 
 impl Auth {
-    /// Reads the users, and the key for tokens from the registry's folder.
-    pub(super) fn new(config: AuthConfig, root: &std::path::Path) -> io::Result<Self> {
+    /// Reads the users. Tokens are signed with `key`.
+    pub(super) fn new(config: AuthConfig, key: &[u8]) -> io::Result<Self> {
         let users = Htpasswd::open(&config.htpasswd)?;
-        let tokens = Tokens::new(root, &config.service, config.lifetime)?;
+        let tokens = Tokens::new(key, &config.service, config.lifetime);
         Ok(Self { config, users, tokens })
     }
 
@@ -184,36 +185,52 @@ impl Auth {
         }
     }
 
-    /// The token service: gives who asks a token for what they want and may do.
-    pub(super) async fn give_token(
-        &self,
-        parts: &Parts,
-        form: &[(String, String)],
-        scopes: &[String],
-    ) -> Result<serde_json::Value, Refusal> {
-        let field = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
-        let given = match (field("username"), field("password")) {
-            (Some(user), Some(password)) => Given::Password { user, password },
-            _ => credentials(parts),
-        };
-        let user = match given {
-            Given::Password { user, password } if self.users.knows(&user, &password).await => Some(user),
-            Given::Nothing if self.config.anonymous != Anonymous::None => None,
-            _ => {
-                let realm = format!("Basic realm=\"{}\"", self.config.service);
-                return Err(Refusal::new(Code::Unauthorized, "the user name or the password is wrong")
-                    .header(header::WWW_AUTHENTICATE, realm));
-            }
+    /// The token service: gives who asks a token for what they want and may do, and, where they
+    /// want to come back without their password, one to do that with.
+    pub(super) async fn give_token(&self, parts: &Parts, asked: Asked<'_>) -> Result<Value, Refusal> {
+        let user = match (asked.field("refresh_token"), asked.field("username"), asked.field("password")) {
+            (Some(token), _, _) => Some(self.user_of_refresh(&token).ok_or_else(|| self.stranger())?),
+            (_, Some(user), Some(password)) => self.known(Given::Password { user, password }).await?,
+            _ => self.known(credentials(parts)).await?,
         };
         let reach = self.reach_of(user.clone());
         let mut granted = Vec::new();
-        for scope in scopes.iter().flat_map(|scopes| scopes.split(' ')).filter(|scope| !scope.is_empty()) {
+        for scope in
+            asked.scopes.iter().flat_map(|scopes| scopes.split(' ')).filter(|scope| !scope.is_empty())
+        {
             if let Some(mut access) = Access::parse(scope) {
                 access.keep(|name, action| reach.may(name, action), user.is_some());
                 granted.push(access);
             }
         }
-        Ok(self.tokens.give(user.as_deref().unwrap_or_default(), &granted))
+        let mut answer = self.tokens.give(user.as_deref().unwrap_or_default(), &granted);
+        if let Some(user) = user.filter(|_| asked.offline)
+            && let Some(mark) = self.users.mark(&user)
+        {
+            answer["refresh_token"] = self.tokens.give_refresh(&user, mark).into();
+        }
+        Ok(answer)
+    }
+
+    /// Who it is that brings this along; `None` for an anonymous client, where there may be some.
+    async fn known(&self, given: Given) -> Result<Option<String>, Refusal> {
+        match given {
+            Given::Password { user, password } if self.users.knows(&user, &password).await => Ok(Some(user)),
+            Given::Nothing if self.config.anonymous != Anonymous::None => Ok(None),
+            _ => Err(self.stranger()),
+        }
+    }
+
+    /// Whose refresh token it is, if they still have the password that it was given for.
+    fn user_of_refresh(&self, token: &str) -> Option<String> {
+        let (user, mark) = self.tokens.verify_refresh(token)?;
+        (self.users.mark(&user)? == mark).then_some(user)
+    }
+
+    fn stranger(&self) -> Refusal {
+        let realm = format!("Basic realm=\"{}\"", self.config.service);
+        Refusal::new(Code::Unauthorized, "the user name or the password is wrong")
+            .header(header::WWW_AUTHENTICATE, realm)
     }
 
     /// Whether there is a token service.
@@ -246,6 +263,22 @@ impl Auth {
             }
         };
         Refusal::new(Code::Unauthorized, words).header(header::WWW_AUTHENTICATE, challenge)
+    }
+}
+
+/// What the token service is asked.
+pub(super) struct Asked<'a> {
+    /// The fields that may have secrets: of a form, never of an address.
+    pub(super) form: &'a [(String, String)],
+    /// What the token is to be good for.
+    pub(super) scopes: &'a [String],
+    /// Whether who asks wants a refresh token too.
+    pub(super) offline: bool,
+}
+
+impl Asked<'_> {
+    fn field(&self, name: &str) -> Option<String> {
+        self.form.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
     }
 }
 

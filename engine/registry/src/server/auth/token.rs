@@ -1,13 +1,9 @@
 //! Tokens: what somebody may do for some minutes, signed by this registry.
 //!
 //! A token is a JSON Web Token (RFC 7519) with the claims of the "Token Authentication
-//! Implementation" of Docker's registry, signed with HMAC-SHA-256 by a key that lies in the
-//! registry's folder: all servers of a folder take each other's tokens.
+//! Implementation" of Docker's registry, signed with HMAC-SHA-256 by a key that lies where
+//! the registry is kept: all servers of one place take each other's tokens.
 
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -45,6 +41,9 @@ struct Claims {
     iat: u64,
     jti: String,
     access: Vec<Access>,
+    /// Of a refresh token: of the password that it was given for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mark: Option<String>,
 }
 
 /// No token of ours is longer.
@@ -52,32 +51,22 @@ const LENGTH_LIMIT: usize = 16 * 1024;
 /// The header of all our tokens, `{"alg":"HS256","typ":"JWT"}`. No other is looked at, so
 /// that nobody can choose a weaker way.
 const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+/// A refresh token is good for half a year, or until the password is changed.
+const REFRESH: Duration = Duration::from_secs(180 * 24 * 60 * 60);
 /// How far the clocks of servers that share a folder may be apart.
 const LEEWAY: u64 = 30;
 
 impl Tokens {
-    pub(super) fn new(root: &Path, service: &str, lifetime: Duration) -> io::Result<Self> {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &key(&root.join("token.key"))?);
-        Ok(Self { key, service: service.to_owned(), lifetime })
+    pub(super) fn new(key: &[u8], service: &str, lifetime: Duration) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        Self { key, service: service.to_owned(), lifetime }
     }
 
     /// The answer of the token service.
     pub(super) fn give(&self, user: &str, access: &[Access]) -> Value {
         let now = now();
-        let claims = Claims {
-            iss: self.service.clone(),
-            sub: user.to_owned(),
-            aud: self.service.clone(),
-            exp: now + self.lifetime.as_secs(),
-            nbf: now.saturating_sub(LEEWAY),
-            iat: now,
-            jti: crate::server::storage::random_name(),
-            access: access.to_vec(),
-        };
-        let body = URL_SAFE_NO_PAD.encode(json!(claims).to_string());
-        let signed = format!("{HEADER}.{body}");
-        let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, signed.as_bytes()));
-        let token = format!("{signed}.{signature}");
+        let token =
+            self.sign(&self.claims(now, user, self.service.clone(), self.lifetime, access.to_vec(), None));
         let issued = jiff::Timestamp::from_second(i64::try_from(now).unwrap_or(0)).unwrap_or_default();
         json!({
             "token": token,
@@ -87,8 +76,58 @@ impl Tokens {
         })
     }
 
+    /// A token that stands for a user's password at the token service, and for nothing else.
+    pub(super) fn give_refresh(&self, user: &str, mark: String) -> String {
+        self.sign(&self.claims(now(), user, self.refresh_audience(), REFRESH, Vec::new(), Some(mark)))
+    }
+
+    /// Whom a refresh token was given, and the mark of the password then.
+    pub(super) fn verify_refresh(&self, token: &str) -> Option<(String, String)> {
+        let claims = self.claims_of(token, &self.refresh_audience())?;
+        Some((claims.sub, claims.mark?))
+    }
+
+    /// Another audience than that of the tokens for the registry, so that neither passes for the other.
+    fn refresh_audience(&self) -> String {
+        format!("{} token service", self.service)
+    }
+
+    fn claims(
+        &self,
+        now: u64,
+        user: &str,
+        audience: String,
+        lifetime: Duration,
+        access: Vec<Access>,
+        mark: Option<String>,
+    ) -> Claims {
+        Claims {
+            iss: self.service.clone(),
+            sub: user.to_owned(),
+            aud: audience,
+            exp: now + lifetime.as_secs(),
+            nbf: now.saturating_sub(LEEWAY),
+            iat: now,
+            jti: crate::server::storage::random_name(),
+            access,
+            mark,
+        }
+    }
+
+    fn sign(&self, claims: &Claims) -> String {
+        let body = URL_SAFE_NO_PAD.encode(json!(claims).to_string());
+        let signed = format!("{HEADER}.{body}");
+        let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, signed.as_bytes()));
+        format!("{signed}.{signature}")
+    }
+
     /// Whose a token is and what it is good for, if it is ours and still good.
     pub(super) fn verify(&self, token: &str) -> Option<(String, Vec<Access>)> {
+        let claims = self.claims_of(token, &self.service)?;
+        Some((claims.sub, claims.access))
+    }
+
+    fn claims_of(&self, token: &str, audience: &str) -> Option<Claims> {
         if token.len() > LENGTH_LIMIT {
             return None;
         }
@@ -97,8 +136,8 @@ impl Tokens {
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
         hmac::verify(&self.key, signed.as_bytes(), &signature).ok()?;
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(body).ok()?).ok()?;
-        let good = claims.aud == self.service && (claims.nbf..claims.exp).contains(&now());
-        good.then_some((claims.sub, claims.access))
+        let good = claims.aud == audience && (claims.nbf..claims.exp).contains(&now());
+        good.then_some(claims)
     }
 }
 
@@ -140,45 +179,18 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// The key of this folder, which is made where it is missing. Of several servers that begin at
-/// the same time one makes it.
-fn key(path: &Path) -> io::Result<Vec<u8>> {
-    if let Ok(key) = fs::read(path) {
-        if key.len() == 32 {
-            return Ok(key);
-        }
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("{} is no key of 32 bytes; remove it, and everybody logs in again", path.display()),
-        ));
-    }
-    let mut key = vec![0; 32];
-    getrandom::fill(&mut key).map_err(|error| io::Error::other(error.to_string()))?;
-    let temporary = path.with_extension(crate::server::storage::random_name());
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(&key).and_then(|()| file.sync_all())?;
-    let linked = fs::hard_link(&temporary, path);
-    fs::remove_file(&temporary)?;
-    match linked {
-        Ok(()) => Ok(key),
-        Err(_) => fs::read(path),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_token_is_good_as_it_is_and_for_a_time() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let tokens =
-            |lifetime| Tokens::new(folder.path(), "here", Duration::from_secs(lifetime)).expect("a key");
+        let tokens = |lifetime| Tokens::new(&[7; 32], "here", Duration::from_secs(lifetime));
         let mut access = Access::parse("repository:a/b:pull,push,x").expect("a scope");
         access.keep(|name, action| name == "a/b" && action != Action::Push, true);
         let text = |value: &Value| value["token"].as_str().expect("a text").to_owned();
         let token = text(&tokens(60).give("ali", std::slice::from_ref(&access)));
-        let (user, found) = tokens(60).verify(&token).expect("good, also at another server of the folder");
+        let (user, found) = tokens(60).verify(&token).expect("good, also at another server with the key");
         assert_eq!(user, "ali");
         assert!(found[0].allows("a/b", Action::Pull) && !found[0].allows("a/b", Action::Push));
         assert!(!found[0].allows("a", Action::Pull));

@@ -6,12 +6,12 @@ use http::header;
 use http::request::Parts;
 use http::{Method, StatusCode};
 
-use super::{Answer, CONTENT_DIGEST, blocking, empty, is_known, set, text};
+use super::{Answer, CONTENT_DIGEST, blocking, empty, is_known, quick, set, text};
 use crate::server::body::{Body, FilePart};
 use crate::server::error::{Code, Refusal};
 use crate::server::mirror::Mirror;
 use crate::server::name::Name;
-use crate::server::storage::Storage;
+use crate::server::storage::{Opened, Storage};
 use glassdock_image::digest::Digest;
 
 /// GET and HEAD of a blob, with one range (RFC 9110, 14.2) and conditions.
@@ -24,11 +24,14 @@ pub(super) async fn read(
     name: &Name,
     digest: &Digest,
 ) -> Answer {
-    let mut opened = storage.open_blob(name, digest);
+    let asked = (name.clone(), digest.clone());
+    let mut opened = quick(storage, move |storage| storage.open_blob(&asked.0, &asked.1)).await;
     if let (Err(refusal), Some((mirror, open))) = (&opened, mirror)
         && refusal.code == Code::BlobUnknown
     {
-        if !open || storage.stored_size(digest)?.is_none() {
+        let wanted = digest.clone();
+        let stored = quick(storage, move |storage| storage.stored_size(&wanted)).await?;
+        if !open || stored.is_none() {
             return fetched(mirror, parts, name, digest).await;
         }
         // Another repository has it already: one download is enough.
@@ -39,7 +42,7 @@ pub(super) async fn read(
         })
         .await;
     }
-    let (file, size) = opened?;
+    let (opened, size) = opened?;
     let etag = format!("\"{digest}\"");
     let range = range_of(parts, size, &etag)?;
     let mut response = if is_known(parts, &etag) {
@@ -47,11 +50,19 @@ pub(super) async fn read(
     } else {
         let (offset, length) = range.unwrap_or((0, size));
         let body = if parts.method == Method::HEAD {
-            storage.blob_is_wanted(name, digest);
+            let (name, digest) = (name.clone(), digest.clone());
+            quick(storage, move |storage| {
+                storage.blob_is_wanted(&name, &digest);
+                Ok(())
+            })
+            .await?;
             Body::Empty
         } else {
-            FilePart::body(file, offset, length)
-                .map_err(|source| Refusal::disk("read", &storage.blob_path(digest), source))?
+            match opened {
+                Opened::File(file) => FilePart::body(file, offset, length)
+                    .map_err(|source| Refusal::disk("read", &storage.called(digest), source))?,
+                Opened::Object(object) => Body::remote(object.as_ref(), offset, length),
+            }
         };
         let mut response = empty(if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
         *response.body_mut() = body;
@@ -71,21 +82,30 @@ pub(super) async fn read(
     Ok(response)
 }
 
-/// A blob of the mirrored registry, as it comes. There are no ranges while it does.
+/// A blob of the mirrored registry, or a part of it, as it comes.
 async fn fetched(mirror: &Mirror, parts: &Parts, name: &Name, digest: &Digest) -> Answer {
     let unknown = || Refusal::new(Code::BlobUnknown, format!("repository {name} has no blob {digest}"));
-    let mut response = empty(StatusCode::OK);
-    let size = if parts.method == Method::HEAD {
-        mirror.blob_size(name, digest).await?.ok_or_else(unknown)?
+    let (size, growing) = if parts.method == Method::HEAD {
+        (mirror.blob_size(name, digest).await?.ok_or_else(unknown)?, None)
     } else {
         let growing = mirror.blob(name, digest).await?.ok_or_else(unknown)?;
-        let size = growing.size;
-        *response.body_mut() = Body::Growing(growing);
-        size
+        (growing.size, Some(growing))
     };
-    set(&mut response, header::CONTENT_LENGTH, &size.to_string());
+    let etag = format!("\"{digest}\"");
+    let range = range_of(parts, size, &etag)?;
+    let (offset, length) = range.unwrap_or((0, size));
+    let mut response = empty(if range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK });
+    if let Some(growing) = growing {
+        *response.body_mut() = Body::Growing(growing.part(offset, length));
+    }
+    if range.is_some() {
+        let last = offset + length - 1;
+        set(&mut response, header::CONTENT_RANGE, &format!("bytes {offset}-{last}/{size}"));
+    }
+    set(&mut response, header::CONTENT_LENGTH, &length.to_string());
     set(&mut response, header::CONTENT_TYPE, "application/octet-stream");
-    set(&mut response, header::ETAG, &format!("\"{digest}\""));
+    set(&mut response, header::ETAG, &etag);
+    set(&mut response, header::ACCEPT_RANGES, "bytes");
     set(&mut response, CONTENT_DIGEST, &digest.to_string());
     Ok(response)
 }

@@ -7,6 +7,7 @@ use http::header::{self, HeaderName};
 use http::request::Parts;
 use http::{Response, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Serialize;
 use serde_json::json;
 
 use super::{Answer, blocking, json as json_answer, parameter, query, set};
@@ -44,7 +45,7 @@ pub(super) async fn tags(
             (Err(refusal), None) => return Err(refusal),
         };
         let (tags, next) = page.cut(&tags);
-        let mut response = listed(&json!({"name": name.as_str(), "tags": tags}));
+        let mut response = listed(&Tags { name: name.as_str(), tags });
         page.link(&mut response, &format!("/v2/{name}/tags/list"), next);
         Ok(response)
     })
@@ -58,7 +59,7 @@ pub(super) async fn catalog(storage: &Arc<Storage>, parts: &Parts) -> Answer {
     blocking(move || {
         let names: Vec<_> = storage.repositories()?.iter().map(|name| name.as_str().to_owned()).collect();
         let (repositories, next) = page.cut(&names);
-        let mut response = listed(&json!({"repositories": repositories}));
+        let mut response = listed(&json!({ "repositories": repositories }));
         page.link(&mut response, "/v2/_catalog", next);
         Ok(response)
     })
@@ -66,11 +67,26 @@ pub(super) async fn catalog(storage: &Arc<Storage>, parts: &Parts) -> Answer {
 }
 
 /// GET of what refers to a manifest, which itself may not be here (yet).
-pub(super) async fn referrers(storage: &Arc<Storage>, parts: &Parts, name: Name, subject: Digest) -> Answer {
+pub(super) async fn referrers(
+    storage: &Arc<Storage>,
+    mirror: Option<&Mirror>,
+    parts: &Parts,
+    name: Name,
+    subject: Digest,
+) -> Answer {
     let artifact_type = parameter(&query(parts), "artifactType").filter(|text| !text.is_empty());
+    let elsewhere = match mirror {
+        Some(mirror) => mirror.referrers(&name, &subject).await,
+        None => Vec::new(),
+    };
     let storage = Arc::clone(storage);
     blocking(move || {
         let mut descriptors = storage.referrers(&name, &subject)?;
+        for descriptor in elsewhere {
+            if descriptors.iter().all(|here| here["digest"] != descriptor["digest"]) {
+                descriptors.push(descriptor);
+            }
+        }
         if let Some(wanted) = &artifact_type {
             descriptors.retain(|descriptor| descriptor["artifactType"] == wanted.as_str());
         }
@@ -84,8 +100,17 @@ pub(super) async fn referrers(storage: &Arc<Storage>, parts: &Parts, name: Name,
     .await
 }
 
-fn listed(value: &serde_json::Value) -> Response<Body> {
-    json_answer(StatusCode::OK, "application/json", Bytes::from(value.to_string()))
+/// A page of tags, as it goes out. There may be many: none of them is copied before.
+#[derive(Serialize)]
+struct Tags<'a> {
+    name: &'a str,
+    tags: &'a [String],
+}
+
+fn listed(value: &impl Serialize) -> Response<Body> {
+    // Plain data can be written.
+    let text = serde_json::to_vec(value).unwrap_or_default();
+    json_answer(StatusCode::OK, "application/json", Bytes::from(text))
 }
 
 /// Which part of a list is asked for.

@@ -6,7 +6,7 @@ use http::header;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-use super::{Answer, CONTENT_DIGEST, blocking, empty, is_known, query, set, text};
+use super::{Answer, CONTENT_DIGEST, blocking, empty, is_known, query, quick, set, text};
 use crate::server::body::{Body, Received};
 use crate::server::error::{Code, Refusal};
 use crate::server::manifest::Manifest;
@@ -21,8 +21,13 @@ const TAGS_LIMIT: usize = 100;
 
 /// GET and HEAD. The manifest goes out byte for byte as it was pushed, whatever the client
 /// accepts: another form would have another digest.
-pub(super) fn read(storage: &Storage, parts: &Parts, name: &Name, reference: &Reference) -> Answer {
-    let manifest = storage.manifest(name, reference)?;
+pub(super) async fn read(storage: &Arc<Storage>, parts: &Parts, name: Name, reference: Reference) -> Answer {
+    let counted = name.clone();
+    let manifest = quick(storage, move |storage| storage.manifest(&name, &reference)).await?;
+    if parts.method == Method::GET && !Manifest::is_index(&manifest.media_type) {
+        // One for each image that a client takes: an index leads it to the manifest of its platform.
+        storage.count_pull(&counted);
+    }
     let digest = manifest.digest.to_string();
     let etag = format!("\"{digest}\"");
     let mut response = if is_known(parts, &etag) {
@@ -31,6 +36,7 @@ pub(super) fn read(storage: &Storage, parts: &Parts, name: &Name, reference: &Re
         let mut response = empty(StatusCode::OK);
         set(&mut response, header::CONTENT_LENGTH, &manifest.bytes.len().to_string());
         set(&mut response, header::CONTENT_TYPE, &manifest.media_type);
+        set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
         if parts.method != Method::HEAD {
             *response.body_mut() = Body::Bytes(manifest.bytes);
         }
@@ -46,7 +52,7 @@ pub(super) async fn put(
     storage: &Arc<Storage>,
     parts: &Parts,
     body: Received,
-    limit: usize,
+    (limit, sparse): (usize, bool),
     (name, reference): (Name, Reference),
 ) -> Answer {
     let mut tags = Vec::new();
@@ -80,10 +86,14 @@ pub(super) async fn put(
     blocking(move || {
         let manifest = Manifest::parse(&bytes, content_type.as_deref())?;
         let adding = storage.adding()?;
-        check_contents(&storage, &name, &manifest)?;
+        check_contents(&storage, &name, &manifest, sparse)?;
         storage.put_manifest(&name, &digest, &manifest, &bytes, &tags, &adding)?;
         drop(adding);
-        tags.iter().for_each(|tag| storage.is_ours(&name, tag));
+        if storage.looks_again() {
+            // A collection of garbage may have taken something away since we looked.
+            check_contents(&storage, &name, &manifest, sparse)?;
+        }
+        storage.are_ours(&name, &tags);
         let mut response = empty(StatusCode::CREATED);
         set(&mut response, header::LOCATION, &format!("/v2/{name}/manifests/{digest}"));
         set(&mut response, CONTENT_DIGEST, &digest.to_string());
@@ -100,26 +110,30 @@ pub(super) async fn put(
     .await
 }
 
-/// Everything that a manifest names must be in the repository, and as large as it says.
+/// Everything that a manifest names must be in the repository, and as large as it says. Where
+/// manifests may be `sparse`, some of it may come later, or never.
 pub(in crate::server) fn check_contents(
     storage: &Storage,
     name: &Name,
     manifest: &Manifest,
+    sparse: bool,
 ) -> Result<(), Refusal> {
     for (digest, promised) in &manifest.blobs {
-        let size = storage.blob_size(name, digest).map_err(|refusal| match refusal.code {
-            Code::BlobUnknown => Refusal::new(
-                Code::ManifestBlobUnknown,
-                format!("repository {name} has no blob {digest}, which the manifest names"),
-            ),
-            _ => refusal,
-        })?;
+        let size = match storage.blob_size(name, digest) {
+            Ok(size) => size,
+            Err(refusal) if refusal.code != Code::BlobUnknown => return Err(refusal),
+            Err(_) if sparse => continue,
+            Err(_) => {
+                let words = format!("repository {name} has no blob {digest}, which the manifest names");
+                return Err(Refusal::new(Code::ManifestBlobUnknown, words));
+            }
+        };
         if size != *promised {
             let words = format!("the manifest says that {digest} has {promised} bytes; it has {size}");
             return Err(Refusal::new(Code::ManifestInvalid, words));
         }
     }
-    for digest in &manifest.manifests {
+    for digest in manifest.manifests.iter().filter(|_| !sparse) {
         if storage.manifest_type(name, digest)?.is_none() {
             let words = format!("repository {name} has no manifest {digest}, which the index names");
             return Err(Refusal::new(Code::ManifestBlobUnknown, words));

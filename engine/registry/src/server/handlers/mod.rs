@@ -7,6 +7,7 @@ mod tokens;
 mod uploads;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use glassdock_trace::Body as Event;
@@ -21,6 +22,7 @@ use super::body::{Body, Received};
 use super::error::{Code, Refusal};
 use super::hub;
 use super::routes::Route;
+use super::storage::Storage;
 
 /// The digest of what is sent, or was taken in.
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
@@ -104,7 +106,9 @@ async fn route(shared: &Shared, request: Request<Incoming>, user: &mut Option<St
         (Route::Base, _) if get => Ok(json(StatusCode::OK, "application/json", Bytes::from_static(b"{}"))),
         (Route::Catalog, _) if get => lists::catalog(storage, &parts).await,
         (Route::Tags(name), _) if get => lists::tags(storage, mirror, &parts, name).await,
-        (Route::Referrers(name, subject), _) if get => lists::referrers(storage, &parts, name, subject).await,
+        (Route::Referrers(name, subject), _) if get => {
+            lists::referrers(storage, mirror, &parts, name, subject).await
+        }
         (Route::Blob(name, digest), _) if get => {
             let open = matches!(reach, Reach::Anything);
             blobs::read(storage, mirror.map(|mirror| (mirror, open)), &parts, &name, &digest).await
@@ -114,23 +118,24 @@ async fn route(shared: &Shared, request: Request<Incoming>, user: &mut Option<St
             if let Some(mirror) = mirror {
                 mirror.bring_manifest(&name, &reference).await?;
             }
-            manifests::read(storage, &parts, &name, &reference)
+            manifests::read(storage, &parts, name, reference).await
         }
         (Route::Manifest(name, reference), "PUT") => {
-            manifests::put(storage, &parts, body, shared.largest_manifest, (name, reference)).await
+            let limits = (shared.largest_manifest, shared.sparse);
+            manifests::put(storage, &parts, body, limits, (name, reference)).await
         }
         (Route::Manifest(name, reference), "DELETE") => manifests::delete(storage, name, reference).await,
         (Route::Uploads(name), "POST") => {
             uploads::begin(storage, &reach, &parts, (body, shared.largest_blob), name).await
         }
-        (Route::Upload(name, id), "GET" | "HEAD") => uploads::state(storage, &name, &id),
+        (Route::Upload(name, id), "GET" | "HEAD") => uploads::state(storage, name, id).await,
         (Route::Upload(name, id), "PATCH") => {
             uploads::append(storage, &parts, (body, shared.largest_blob), name, id).await
         }
         (Route::Upload(name, id), "PUT") => {
             uploads::finish(storage, &parts, (body, shared.largest_blob), name, id).await
         }
-        (Route::Upload(name, id), "DELETE") => uploads::cancel(storage, &name, &id),
+        (Route::Upload(name, id), "DELETE") => uploads::cancel(storage, name, id).await,
         _ => Err(Refusal::new(Code::Unsupported, format!("{} is not possible here", parts.method))
             .header(header::ALLOW, allowed)),
     }
@@ -208,6 +213,18 @@ fn form(text: &str) -> Vec<(String, String)> {
 /// The first parameter of a query that has this name.
 fn parameter(query: &[(String, String)], name: &str) -> Option<String> {
     query.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone())
+}
+
+/// Asks the storage for something small: right here where it is near, else on a thread for that.
+pub(super) async fn quick<T: Send + 'static>(
+    storage: &Arc<Storage>,
+    job: impl FnOnce(&Arc<Storage>) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    if storage.is_near() {
+        return job(storage);
+    }
+    let storage = Arc::clone(storage);
+    blocking(move || job(&storage)).await
 }
 
 /// Runs something that takes its time on a thread for that.

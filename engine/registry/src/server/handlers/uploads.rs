@@ -6,7 +6,7 @@ use http::header;
 use http::request::Parts;
 use http::{Response, StatusCode};
 
-use super::{Answer, CONTENT_DIGEST, blocking, empty, parameter, query, set, text};
+use super::{Answer, CONTENT_DIGEST, blocking, empty, parameter, query, quick, set, text};
 use crate::server::auth::Reach;
 use crate::server::body::{Body, Received};
 use crate::server::error::{Code, Refusal};
@@ -35,28 +35,31 @@ pub(super) async fn begin(
     }
     let Some(digest) = parameter(&query, "digest") else {
         let algorithm = match parameter(&query, "digest-algorithm").as_deref() {
-            None | Some("sha256") => Algorithm::Sha256,
-            Some("sha512") => Algorithm::Sha512,
+            None => None,
+            Some("sha256") => Some(Algorithm::Sha256),
+            Some("sha512") => Some(Algorithm::Sha512),
             Some(_) => {
                 return Err(Refusal::new(Code::DigestInvalid, "the digest algorithms are sha256 and sha512"));
             }
         };
-        let upload = storage.begin_upload(&name, algorithm)?;
-        return Ok(accepted(&name, &upload, StatusCode::ACCEPTED));
+        return quick(storage, move |storage| {
+            let upload = storage.begin_upload(&name, algorithm)?;
+            Ok(accepted(&name, &upload, StatusCode::ACCEPTED))
+        })
+        .await;
     };
     let digest = routes::digest(&digest)?;
-    let upload = storage.begin_upload(&name, digest.algorithm())?;
+    let begun = (name.clone(), Some(digest.algorithm()));
+    let upload = quick(storage, move |storage| storage.begin_upload(&begun.0, begun.1)).await?;
     let id = upload.id.clone();
     let promised = digest.clone();
-    let result = match body.append_to(upload, limit).await {
+    let result = match body.append_to(upload, limit, true).await {
         Ok(upload) => blocking(move || upload.finish(&promised)).await,
         Err(refusal) => Err(refusal),
     };
     if let Err(refusal) = result {
         // Nobody was told this upload's name: nothing could go on from what is left of it.
-        if let Ok(left) = storage.hold_upload(&name, &id) {
-            left.cancel()?;
-        }
+        quick(storage, move |storage| storage.hold_upload(&name, &id).map_or(Ok(()), Upload::cancel)).await?;
         return Err(refusal);
     }
     Ok(created(&name, &digest))
@@ -87,9 +90,17 @@ async fn mount_blob(
 }
 
 /// GET: how far the upload is.
-pub(super) fn state(storage: &Arc<Storage>, name: &Name, id: &str) -> Answer {
-    let upload = storage.hold_upload(name, id)?;
-    Ok(accepted(name, &upload, StatusCode::NO_CONTENT))
+pub(super) async fn state(storage: &Arc<Storage>, name: Name, id: String) -> Answer {
+    quick(storage, move |storage| {
+        let upload = storage.hold_upload(&name, &id)?;
+        Ok(accepted(&name, &upload, StatusCode::NO_CONTENT))
+    })
+    .await
+}
+
+async fn hold(storage: &Arc<Storage>, name: &Name, id: String) -> Result<Upload, Refusal> {
+    let name = name.clone();
+    quick(storage, move |storage| storage.hold_upload(&name, &id)).await
 }
 
 /// PATCH: the next bytes, as a chunk whose place is told or as a stream.
@@ -100,9 +111,9 @@ pub(super) async fn append(
     name: Name,
     id: String,
 ) -> Answer {
-    let upload = storage.hold_upload(&name, &id)?;
+    let upload = hold(storage, &name, id).await?;
     check_place(parts, &name, &upload)?;
-    let upload = body.append_to(upload, limit).await?;
+    let upload = body.append_to(upload, limit, false).await?;
     Ok(accepted(&name, &upload, StatusCode::ACCEPTED))
 }
 
@@ -117,7 +128,7 @@ pub(super) async fn finish(
     let digest = parameter(&query(parts), "digest")
         .ok_or_else(|| Refusal::new(Code::DigestInvalid, "the parameter digest is missing"))?;
     let digest = routes::digest(&digest)?;
-    let mut upload = storage.hold_upload(&name, &id)?;
+    let mut upload = hold(storage, &name, id).await?;
     check_place(parts, &name, &upload)?;
     let promised = digest.clone();
     let upload = blocking(move || {
@@ -125,15 +136,18 @@ pub(super) async fn finish(
         Ok(upload)
     })
     .await?;
-    let upload = body.append_to(upload, limit).await?;
+    let upload = body.append_to(upload, limit, true).await?;
     blocking(move || upload.finish(&promised)).await?;
     Ok(created(&name, &digest))
 }
 
 /// DELETE: the upload is given up.
-pub(super) fn cancel(storage: &Arc<Storage>, name: &Name, id: &str) -> Answer {
-    storage.hold_upload(name, id)?.cancel()?;
-    Ok(empty(StatusCode::NO_CONTENT))
+pub(super) async fn cancel(storage: &Arc<Storage>, name: Name, id: String) -> Answer {
+    quick(storage, move |storage| {
+        storage.hold_upload(&name, &id)?.cancel()?;
+        Ok(empty(StatusCode::NO_CONTENT))
+    })
+    .await
 }
 
 /// A chunk that says where it belongs must belong at the end. One that does not is refused

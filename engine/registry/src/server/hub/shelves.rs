@@ -1,10 +1,9 @@
 //! What the hub reads of the registry's storage, and how much of it at most.
 
-use std::io::Read;
 use std::sync::Arc;
 
 use crate::seed::About;
-use crate::server::error::{Code, Refusal};
+use crate::server::error::Refusal;
 use crate::server::name::Name;
 use crate::server::storage::Storage;
 use crate::server::storage::manifests::{Reference, Stored};
@@ -26,10 +25,12 @@ impl Shelves {
         self.0.repositories()
     }
 
-    /// What is told about a repository; nothing, where nobody told anything.
+    /// What is told about a repository; nothing, where nobody told anything. Its pulls are counted.
     pub(super) fn about(&self, name: &Name) -> Result<About, Refusal> {
         let text = self.0.read_about(name)?;
-        Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+        let mut about: About = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+        about.pulls = about.pulls.saturating_add(self.0.pulls(name)?);
+        Ok(about)
     }
 
     /// The tags of a repository, sorted.
@@ -44,15 +45,6 @@ impl Shelves {
 
     /// A configuration of an image.
     pub(super) fn config(&self, name: &Name, digest: &Digest) -> Result<Vec<u8>, Refusal> {
-        let (file, size) = self.0.open_blob(name, digest)?;
-        if size > CONFIG_LIMIT {
-            let words = format!("the configuration {digest} is larger than {CONFIG_LIMIT} bytes");
-            return Err(Refusal::new(Code::ManifestInvalid, words));
-        }
-        let mut bytes = Vec::new();
-        file.take(CONFIG_LIMIT)
-            .read_to_end(&mut bytes)
-            .map_err(|source| Refusal::disk("read", std::path::Path::new(&digest.to_string()), source))?;
-        Ok(bytes)
+        self.0.read_blob(name, digest, CONFIG_LIMIT)
     }
 }

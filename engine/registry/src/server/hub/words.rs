@@ -114,7 +114,6 @@ words! {
     Description: "Description", "描述";
     Details: "Details", "详情";
     NoDescription: "Nobody has described this image.", "还没有人描述过这个镜像。";
-    NotCounted: "not counted", "未计数";
     Samples: "Stars and pulls are samples for the lessons, so that there is something to sort and filter by.",
         "星数和拉取次数是为课程准备的示例数据，好有东西可以排序和过滤。";
     OnlyOfficial: "Official only", "仅官方";

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   upstream ──► file ──► verified ──► blob of every repository that asked
-//!                  └──► who is aboard reads behind the writer, and its last byte
-//!                       only when the digest was right
+//!                  ├──► who is aboard reads behind the writer, and its last byte
+//!                  │    only when the digest was right
+//!                  └──► a break: what came stays for the next flight, also after a restart
 //! ```
 
 use std::collections::HashSet;
@@ -46,6 +47,19 @@ pub(super) struct Flight {
     state: watch::Sender<State>,
 }
 
+/// A download that did not come to its end.
+struct Broken {
+    words: String,
+    /// Whether what came of it is of use to the next one.
+    good: bool,
+}
+
+impl<T: Into<String>> From<T> for Broken {
+    fn from(words: T) -> Self {
+        Self { words: words.into(), good: false }
+    }
+}
+
 /// How far it is.
 #[derive(Clone, Debug)]
 enum State {
@@ -63,7 +77,7 @@ enum State {
 
 impl Flight {
     pub(super) fn new(storage: &Arc<Storage>, digest: &Digest) -> Result<Self, Refusal> {
-        let (path, file) = storage.temporary()?;
+        let (path, file) = storage.half(digest)?;
         Ok(Self {
             storage: Arc::clone(storage),
             digest: digest.clone(),
@@ -90,12 +104,20 @@ impl Flight {
     /// Fetches the blob. `over` is called when nobody can come aboard any more: the blob is in
     /// its place then, or it will not come.
     pub(super) async fn fly(&self, upstream: &Upstream, trace: &Trace, name: &Name, over: impl FnOnce()) {
+        // What is landed is no file of ours any more.
+        let mut kept = false;
         let end = match self.fetch(upstream, trace, name).await {
-            Ok(Some(size)) => State::Landed { size },
+            Ok(Some(size)) => {
+                kept = true;
+                State::Landed { size }
+            }
             Ok(None) => State::Nowhere,
-            Err(words) => State::Lost(words.into()),
+            Err(Broken { words, good }) => {
+                kept = good;
+                State::Lost(words.into())
+            }
         };
-        if !matches!(end, State::Landed { .. }) {
+        if !kept {
             let _ = std::fs::remove_file(&self.path);
         }
         over();
@@ -112,9 +134,11 @@ impl Flight {
         self.state.send_replace(end);
     }
 
-    async fn fetch(&self, upstream: &Upstream, trace: &Trace, name: &Name) -> Result<Option<u64>, String> {
-        let mut hasher = Some(self.digest.hasher());
-        let (mut here, mut size, mut tries) = (0_u64, None, 1);
+    async fn fetch(&self, upstream: &Upstream, trace: &Trace, name: &Name) -> Result<Option<u64>, Broken> {
+        let (left, mut here) = self.left().await?;
+        let resumed = here > 0;
+        let mut hasher = Some(left);
+        let (mut size, mut tries) = (None, 1);
         loop {
             let before = here;
             let failure = match upstream.blob(trace, name.as_str(), &self.digest, here).await {
@@ -126,7 +150,7 @@ impl Flight {
                     let total = incoming.length.map(|length| incoming.offset + length);
                     let total = total.ok_or("the mirrored registry doesn't tell the blob's size")?;
                     if *size.get_or_insert(total) != total {
-                        return Err("the mirrored registry tells several sizes of one blob".to_owned());
+                        return Err("the mirrored registry tells several sizes of one blob".into());
                     }
                     self.state.send_replace(State::Coming { here, size: total });
                     loop {
@@ -137,10 +161,10 @@ impl Flight {
                                 here += count;
                                 self.state.send_replace(State::Coming { here, size: total });
                             }
-                            Ok(Some(_)) => return Err("the mirrored registry sends too much".to_owned()),
+                            Ok(Some(_)) => return Err("the mirrored registry sends too much".into()),
                             Ok(None) if here == total => {
                                 let hasher = hasher.take().ok_or("the writer is gone")?;
-                                return self.land(hasher, total).await.map(Some);
+                                return Ok(self.land(hasher, total).await.map(Some)?);
                             }
                             Ok(None) => break "the body broke off".to_owned(),
                             Err(error) => break error.to_string(),
@@ -151,10 +175,32 @@ impl Flight {
             };
             tries = if here > before { 1 } else { tries + 1 };
             // The client itself tried several times where nothing came at all.
-            if tries > TRIES || here == 0 {
-                return Err(failure);
+            if tries > TRIES || here == 0 || (resumed && here == before && tries > 2) {
+                return Err(Broken { words: failure, good: here > 0 });
             }
             tokio::time::sleep(PAUSE * 2_u32.pow(tries - 1)).await;
+        }
+    }
+
+    /// What an earlier download left, hashed, and how much that is. Its last bytes may be of a
+    /// machine that lost its power, so the digest decides at the end, as always.
+    async fn left(&self) -> Result<(Hasher, u64), Broken> {
+        let (file, mut hasher) = (Arc::clone(&self.file), self.digest.hasher());
+        let job = tokio::task::spawn_blocking(move || {
+            let mut buffer = vec![0; 256 * 1024];
+            let mut here = 0;
+            loop {
+                let count = file.read_at(&mut buffer, here)?;
+                if count == 0 {
+                    return Ok::<_, io::Error>((hasher, here));
+                }
+                hasher.update(&buffer[..count]);
+                here += count as u64;
+            }
+        });
+        match job.await {
+            Ok(Ok(left)) => Ok(left),
+            _ => Err("the registry cannot read what is left of an earlier download".into()),
         }
     }
 
@@ -206,7 +252,7 @@ impl Flight {
                 return Err(Refusal::new(Code::Internal, "the download was given up"));
             }
         };
-        Ok(Some(Growing { file: Arc::clone(&self.file), state, size, sent: 0, waiting: None }))
+        Ok(Some(Growing { file: Arc::clone(&self.file), state, size, end: size, sent: 0, waiting: None }))
     }
 }
 
@@ -215,6 +261,8 @@ pub(in crate::server) struct Growing {
     file: Arc<File>,
     state: watch::Receiver<State>,
     pub(in crate::server) size: u64,
+    /// Where the part that is read ends.
+    end: u64,
     sent: u64,
     waiting: Option<JoinHandle<io::Result<Bytes>>>,
 }
@@ -227,7 +275,14 @@ impl std::fmt::Debug for Growing {
 
 impl Growing {
     pub(in crate::server) fn left(&self) -> u64 {
-        self.size - self.sent
+        self.end - self.sent
+    }
+
+    /// The part of `length` bytes from `offset` on.
+    pub(in crate::server) fn part(mut self, offset: u64, length: u64) -> Self {
+        self.sent = offset.min(self.size);
+        self.end = self.sent.saturating_add(length).min(self.size);
+        self
     }
 
     pub(in crate::server) fn poll(
@@ -238,7 +293,7 @@ impl Growing {
             return Poll::Ready(None);
         }
         let mut waiting = self.waiting.take().unwrap_or_else(|| {
-            tokio::spawn(next_piece(Arc::clone(&self.file), self.state.clone(), self.sent))
+            tokio::spawn(next_piece(Arc::clone(&self.file), self.state.clone(), self.sent, self.end))
         });
         match Pin::new(&mut waiting).poll(context) {
             Poll::Pending => {
@@ -249,7 +304,7 @@ impl Growing {
                 let read = read.map_err(io::Error::other).and_then(|read| read);
                 match &read {
                     Ok(bytes) => self.sent += bytes.len() as u64,
-                    Err(_) => self.sent = self.size,
+                    Err(_) => self.sent = self.end,
                 }
                 Poll::Ready(Some(read.map(Frame::data)))
             }
@@ -258,11 +313,16 @@ impl Growing {
 }
 
 /// The next bytes from `sent` on, as soon as there are any that may go out.
-async fn next_piece(file: Arc<File>, mut state: watch::Receiver<State>, sent: u64) -> io::Result<Bytes> {
+async fn next_piece(
+    file: Arc<File>,
+    mut state: watch::Receiver<State>,
+    sent: u64,
+    end: u64,
+) -> io::Result<Bytes> {
     let ready = |state: &State| match state {
-        // The last byte is kept back until it is known that all before it were right.
-        State::Coming { here, size } => (*here).min(size.saturating_sub(1)),
-        State::Landed { size } => *size,
+        // The last byte is kept back until it is known that all bytes of the blob were right.
+        State::Coming { here, .. } => (*here).min(end.saturating_sub(1)),
+        State::Landed { .. } => end,
         _ => 0,
     };
     let over = |state: &State| matches!(state, State::Lost(_) | State::Nowhere);

@@ -15,12 +15,13 @@ mod flight;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use glassdock_image::digest::Digest;
 use glassdock_trace::Trace;
 
 use super::error::{Code, Refusal};
+use super::handlers::quick;
 use super::manifest::Manifest;
 use super::name::Name;
 use super::storage::Storage;
@@ -83,6 +84,22 @@ impl Turns {
 }
 
 impl Mirror {
+    /// The descriptors of what the other registry says is about a manifest; none where it has no
+    /// such list or is away.
+    pub(super) async fn referrers(&self, name: &Name, subject: &Digest) -> Vec<serde_json::Value> {
+        if self.is_away() {
+            return Vec::new();
+        }
+        let found = self.upstream.referrers(&self.trace, name.as_str(), subject).await;
+        let mut found = found.ok().flatten().unwrap_or_default();
+        // What is no descriptor is not handed on.
+        found.retain(|descriptor| {
+            let digest = descriptor["digest"].as_str().and_then(|text| text.parse::<Digest>().ok());
+            digest.is_some() && descriptor["mediaType"].is_string() && descriptor["size"].is_u64()
+        });
+        found
+    }
+
     pub(super) fn new(config: MirrorConfig, storage: Arc<Storage>, trace: Trace) -> Result<Self, Error> {
         let upstream = Upstream::new(Client::new(config.client), &config.url, config.credentials)?;
         Ok(Self {
@@ -98,7 +115,7 @@ impl Mirror {
 
     /// Sees to it that what `reference` stands for is here, if it is anywhere.
     pub(super) async fn bring_manifest(&self, name: &Name, reference: &Reference) -> Result<(), Refusal> {
-        if self.is_good(name, reference)? {
+        if self.is_good(name, reference).await? {
             return Ok(());
         }
         // A class asks for the same thing at the same time: one of them fetches it.
@@ -115,12 +132,12 @@ impl Mirror {
     }
 
     async fn bring(&self, name: &Name, reference: &Reference) -> Result<(), Refusal> {
-        if self.is_good(name, reference)? {
+        if self.is_good(name, reference).await? {
             return Ok(());
         }
         let (asked, local) = match reference {
             Reference::Digest(digest) => (digest.to_string(), None),
-            Reference::Tag(tag) => (tag.clone(), self.storage.tag(name, tag)?),
+            Reference::Tag(tag) => (tag.clone(), self.local(name, tag).await?),
         };
         if local.is_some() && self.is_away() {
             return Ok(());
@@ -138,16 +155,23 @@ impl Mirror {
         }
     }
 
+    /// What a tag stands for here.
+    async fn local(&self, name: &Name, tag: &str) -> Result<Option<Digest>, Refusal> {
+        let (name, tag) = (name.clone(), tag.to_owned());
+        quick(&self.storage, move |storage| storage.tag(&name, &tag)).await
+    }
+
     /// Whether what is here can be given out without a word from the other registry.
-    fn is_good(&self, name: &Name, reference: &Reference) -> Result<bool, Refusal> {
-        match reference {
-            Reference::Digest(digest) => Ok(self.storage.manifest_type(name, digest)?.is_some()),
-            Reference::Tag(tag) => Ok(self.storage.tag(name, tag)?.is_some()
-                && self
-                    .storage
-                    .came_from_there(name, tag)
-                    .is_none_or(|at| at.elapsed().is_ok_and(|age| age < self.fresh))),
-        }
+    async fn is_good(&self, name: &Name, reference: &Reference) -> Result<bool, Refusal> {
+        let (name, reference, fresh) = (name.clone(), reference.clone(), self.fresh);
+        quick(&self.storage, move |storage| match reference {
+            Reference::Digest(digest) => Ok(storage.manifest_type(&name, &digest)?.is_some()),
+            Reference::Tag(tag) => Ok(storage.tag(&name, &tag)?.is_some()
+                && storage
+                    .came_from_there(&name, &tag)?
+                    .is_none_or(|at| at.elapsed().is_ok_and(|age| age < fresh))),
+        })
+        .await
     }
 
     /// Whether the other registry gave no answer a moment ago. Nobody has to wait for it then who
@@ -168,7 +192,9 @@ impl Mirror {
             let there = self.upstream.look_up(&self.trace, name.as_str(), asked).await?;
             // A tag that was taken off there goes on here: a class must not stop in its middle.
             if there.is_none_or(|there| there.digest == *local) {
-                return Ok(self.storage.comes_from_there(name, tag)?);
+                let (name, tag) = (name.clone(), tag.clone());
+                let noted = quick(&self.storage, move |storage| storage.comes_from_there(&name, &tag));
+                return Ok(noted.await?);
             }
         }
         let Some(found) = self.upstream.manifest(&self.trace, name.as_str(), asked).await? else {
@@ -233,29 +259,6 @@ impl Mirror {
             return None;
         }
         self.upstream.tags(&self.trace, name.as_str()).await.ok().flatten()
-    }
-}
-
-impl Storage {
-    fn mirrored_path(&self, name: &Name, tag: &str) -> std::path::PathBuf {
-        self.repository(name).join("_mirrored").join(tag)
-    }
-
-    /// When a tag was last held against the other registry; `None` for one that was pushed here.
-    fn came_from_there(&self, name: &Name, tag: &str) -> Option<SystemTime> {
-        std::fs::metadata(self.mirrored_path(name, tag)).and_then(|metadata| metadata.modified()).ok()
-    }
-
-    /// Notes that a tag is as the other registry has it now.
-    fn comes_from_there(&self, name: &Name, tag: &str) -> Result<(), Refusal> {
-        let path = self.mirrored_path(name, tag);
-        self.mark(&path)
-    }
-
-    /// Notes that a tag is ours.
-    pub(super) fn is_ours(&self, name: &Name, tag: &str) {
-        // Most tags were ours before.
-        let _ = std::fs::remove_file(self.mirrored_path(name, tag));
     }
 }
 

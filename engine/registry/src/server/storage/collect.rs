@@ -13,13 +13,14 @@
 //! it is wanted. The sweep holds the lock alone, and looks at that time again: so nothing is
 //! lost that was added between the mark and the sweep.
 
-use std::collections::HashSet;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+
+use super::keys::{self, digest_of};
 use super::manifests::Reference;
-use super::{Storage, digest_of, file_name};
+use super::{Act, Storage};
 use crate::server::error::Refusal;
 use crate::server::manifest::Manifest;
 use crate::server::name::Name;
@@ -64,6 +65,13 @@ pub struct Collected {
     pub uploads: u64,
 }
 
+/// What a collection knows of a repository: the manifests that it read, and what they name.
+#[derive(Default)]
+struct Marks {
+    seen: HashSet<Digest>,
+    named: HashSet<Digest>,
+}
+
 impl Storage {
     /// Collects garbage. Clients notice nothing but a pause of some milliseconds now and then.
     pub(crate) fn collect(&self, how: Collecting) -> Result<Collected, Refusal> {
@@ -73,24 +81,32 @@ impl Storage {
         if !how.dry_run {
             done.uploads = self.expire_uploads(how.uploads)?;
         }
+        // Before any blob goes: what belongs to one that goes now stays until the next time.
+        self.place.tidy(before, how.dry_run, &mut done)?;
         let mut live = HashSet::new();
+        let mut marks = HashMap::new();
         let mut names = self.repositories_with("_blobs")?;
         names.extend(self.repositories()?);
         names.sort_unstable();
         names.dedup();
-        for name in &names {
+        for name in names {
             if how.untagged {
-                done.manifests += self.collect_manifests(name, before, how.dry_run)?;
+                done.manifests += self.collect_manifests(&name, before, how.dry_run)?;
             }
-            done.links += self.collect_links(name, before, how.dry_run, &mut live)?;
+            let mut known = Marks::default();
+            done.links += self.collect_links(&name, before, how.dry_run, &mut known, &mut live)?;
+            if self.place.looks_again() {
+                marks.insert(name, known);
+            }
         }
-        self.collect_blobs(&live, before, how.dry_run, &mut done)?;
+        let gone = self.collect_blobs(&live, before, how.dry_run, &mut done)?;
+        self.look_again(marks, &gone)?;
         Ok(done)
     }
 
     /// Manifests that nothing leads to any more.
     fn collect_manifests(&self, name: &Name, before: SystemTime, dry_run: bool) -> Result<u64, Refusal> {
-        let _alone = self.alone()?;
+        let _alone = self.place.alone()?;
         let mut reached = HashSet::new();
         for tag in self.tags(name)?.iter() {
             reached.extend(self.tag(name, tag)?);
@@ -113,7 +129,7 @@ impl Storage {
         }
         let mut count = 0;
         for (digest, _) in manifests.iter().filter(|(digest, _)| !reached.contains(digest)) {
-            if is_older(&self.manifest_link(name, digest), before) {
+            if self.is_older(&keys::manifest_link(name, digest), before)? {
                 count += 1;
                 if !dry_run {
                     self.delete_manifest(name, digest)?;
@@ -129,92 +145,113 @@ impl Storage {
         name: &Name,
         before: SystemTime,
         dry_run: bool,
+        marks: &mut Marks,
         live: &mut HashSet<Digest>,
     ) -> Result<u64, Refusal> {
-        let (mut seen, mut named) = (HashSet::new(), HashSet::new());
-        self.read_marks(name, &mut seen, &mut named)?;
-        let alone = self.alone()?;
+        self.read_marks(name, marks)?;
+        let alone = self.place.alone()?;
         // Manifests that came while the others were read.
-        self.read_marks(name, &mut seen, &mut named)?;
-        live.extend(seen);
-        let folder = self.repository(name).join("_blobs");
+        self.read_marks(name, marks)?;
+        live.extend(marks.seen.iter().cloned());
         let mut gone = Vec::new();
-        for digest in super::listing::file_names(&folder)?.iter().filter_map(|file| digest_of(file)) {
-            let path = folder.join(file_name(&digest));
-            if !named.contains(&digest) && is_older(&path, before) {
-                gone.push(path);
+        for digest in self.digests(&keys::part(name, "_blobs"))? {
+            let link = keys::blob_link(name, &digest);
+            if !marks.named.contains(&digest) && self.is_older(&link, before)? {
+                gone.push(link);
             } else {
                 live.insert(digest);
             }
         }
         if !dry_run {
-            gone.iter().try_for_each(|path| remove(path))?;
+            self.place.remove(&gone)?;
         }
         drop(alone);
         Ok(gone.len() as u64)
     }
 
-    /// Reads the manifests of a repository that are not in `seen` yet: the blobs that they
-    /// name are `named`.
-    fn read_marks(
-        &self,
-        name: &Name,
-        seen: &mut HashSet<Digest>,
-        named: &mut HashSet<Digest>,
-    ) -> Result<(), Refusal> {
-        let folder = self.repository(name).join("_manifests");
-        for digest in super::listing::file_names(&folder)?.iter().filter_map(|file| digest_of(file)) {
-            if !seen.contains(&digest) {
+    /// Reads the manifests of a repository that weren't seen yet: the blobs that they name are `named`.
+    fn read_marks(&self, name: &Name, marks: &mut Marks) -> Result<(), Refusal> {
+        for digest in self.digests(&keys::part(name, "_manifests"))? {
+            if !marks.seen.contains(&digest) {
                 let Some(manifest) = self.parsed(name, &digest)? else { continue };
-                named.extend(manifest.blobs.into_iter().map(|(digest, _)| digest));
-                seen.insert(digest);
+                marks.named.extend(manifest.blobs.into_iter().map(|(digest, _)| digest));
+                marks.seen.insert(digest);
             }
         }
         Ok(())
     }
 
+    /// Takes blobs out that no repository has. Gives what was under their keys, where who adds
+    /// can't be kept out.
     fn collect_blobs(
         &self,
         live: &HashSet<Digest>,
         before: SystemTime,
         dry_run: bool,
         done: &mut Collected,
-    ) -> Result<(), Refusal> {
-        let mut dead: Vec<PathBuf> = Vec::new();
+    ) -> Result<HashMap<Digest, Bytes>, Refusal> {
+        let mut gone = HashMap::new();
+        let mut dead = Vec::new();
         for algorithm in ["sha256", "sha512"] {
-            let folder = self.root.join("blobs").join(algorithm);
-            for part in super::listing::file_names(&folder)? {
-                for hex in super::listing::file_names(&folder.join(&part))? {
-                    let path = folder.join(&part).join(&hex);
-                    let digest = format!("{algorithm}:{hex}").parse::<Digest>();
-                    if digest.is_ok_and(|digest| !live.contains(&digest)) && is_older(&path, before) {
-                        dead.push(path);
+            let folder = format!("blobs/{algorithm}");
+            for part in self.place.names(&folder)? {
+                for hex in self.place.names(&format!("{folder}/{part}"))? {
+                    let Ok(digest) = format!("{algorithm}:{hex}").parse::<Digest>() else { continue };
+                    if !live.contains(&digest) && self.is_older(&keys::blob(&digest), before)? {
+                        dead.push(digest);
                     }
                 }
             }
         }
         for round in dead.chunks(ROUND) {
-            let _alone = self.alone()?;
-            for path in round {
+            let _alone = self.place.alone()?;
+            for digest in round {
+                let key = keys::blob(digest);
                 // Somebody may have put it into a repository since.
-                if !is_older(path, before) {
+                if !self.is_older(&key, before)? {
                     continue;
                 }
                 done.blobs += 1;
-                done.bytes += fs::metadata(path).map_or(0, |metadata| metadata.len());
-                if !dry_run {
-                    remove(path)?;
+                done.bytes += self.stored_size(digest)?.unwrap_or(0);
+                if dry_run {
+                    continue;
+                }
+                if self.place.looks_again() {
+                    gone.extend(self.place.read(&key)?.map(|bytes| (digest.clone(), bytes)));
+                }
+                self.place.remove(&[key])?;
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Where who adds can't be kept out: puts back what a manifest names that came meanwhile. Who
+    /// came later than this looks again itself, and finds that something is missing.
+    fn look_again(&self, marks: HashMap<Name, Marks>, gone: &HashMap<Digest, Bytes>) -> Result<(), Refusal> {
+        for (name, mut known) in marks {
+            let before = std::mem::take(&mut known.named);
+            self.read_marks(&name, &mut known)?;
+            let mut acts = Vec::new();
+            for digest in known.named.difference(&before) {
+                if let Some(bytes) = gone.get(digest) {
+                    acts.push(Act::write(keys::blob(digest), bytes.clone()));
+                }
+                acts.push(Act::write(keys::blob_link(&name, digest), Bytes::new()));
+            }
+            for digest in &known.seen {
+                if let Some(bytes) = gone.get(digest) {
+                    acts.push(Act::write(keys::blob(digest), bytes.clone()));
                 }
             }
+            self.place.commit(&acts)?;
         }
         Ok(())
     }
 
     /// The manifests of a repository.
     fn manifests(&self, name: &Name) -> Result<Vec<(Digest, Manifest)>, Refusal> {
-        let folder = self.repository(name).join("_manifests");
         let mut found = Vec::new();
-        for digest in super::listing::file_names(&folder)?.iter().filter_map(|file| digest_of(file)) {
+        for digest in self.digests(&keys::part(name, "_manifests"))? {
             if let Some(manifest) = self.parsed(name, &digest)? {
                 found.push((digest, manifest));
             }
@@ -222,34 +259,21 @@ impl Storage {
         Ok(found)
     }
 
+    fn digests(&self, folder: &str) -> Result<Vec<Digest>, Refusal> {
+        Ok(self.place.names(folder)?.iter().filter_map(|file| digest_of(file)).collect())
+    }
+
     /// A manifest that can't be read ends the collection: what it needs isn't known. One that
     /// was deleted since its folder was listed needs nothing.
     fn parsed(&self, name: &Name, digest: &Digest) -> Result<Option<Manifest>, Refusal> {
         match self.manifest(name, &Reference::Digest(digest.clone())) {
             Ok(stored) => Manifest::parse(&stored.bytes, Some(&stored.media_type)).map(Some),
-            Err(_) if !self.manifest_link(name, digest).exists() => Ok(None),
+            Err(_) if self.place.look(&keys::manifest_link(name, digest))?.is_none() => Ok(None),
             Err(refusal) => Err(refusal),
         }
     }
 
-    /// Waits until nobody adds anything, and keeps all from it.
-    fn alone(&self) -> Result<File, Refusal> {
-        let path = self.root.join("lock");
-        let file = File::open(&path).map_err(|source| Refusal::disk("open", &path, source))?;
-        file.lock().map_err(|source| Refusal::disk("lock", &path, source))?;
-        Ok(file)
-    }
-}
-
-fn is_older(path: &Path, than: SystemTime) -> bool {
-    fs::metadata(path).and_then(|metadata| metadata.modified()).is_ok_and(|modified| modified < than)
-}
-
-fn remove(path: &Path) -> Result<(), Refusal> {
-    match fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-            Err(Refusal::disk("remove", path, source))
-        }
-        _ => Ok(()),
+    fn is_older(&self, key: &str, than: SystemTime) -> Result<bool, Refusal> {
+        Ok(self.place.look(key)?.is_some_and(|look| look.changed < than))
     }
 }

@@ -1,14 +1,12 @@
 //! Manifests, tags, and what refers to what.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io;
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
-use super::{Adding, Storage, digest_of, file_name};
+use super::keys::{self, digest_of, file_name};
+use super::{Act, Guard, Storage};
 use crate::server::error::{Code, Refusal};
 use crate::server::manifest::Manifest;
 use crate::server::name::Name;
@@ -30,22 +28,11 @@ pub(crate) enum Reference {
 }
 
 impl Storage {
-    pub(super) fn manifest_link(&self, name: &Name, digest: &Digest) -> PathBuf {
-        self.repository(name).join("_manifests").join(file_name(digest))
-    }
-
-    fn tag_path(&self, name: &Name, tag: &str) -> PathBuf {
-        self.repository(name).join("_tags").join(tag)
-    }
-
-    fn referrers_path(&self, name: &Name, subject: &Digest) -> PathBuf {
-        self.repository(name).join("_referrers").join(file_name(subject))
-    }
-
     /// A manifest of a repository.
     pub(crate) fn manifest(&self, name: &Name, reference: &Reference) -> Result<Stored, Refusal> {
         let unknown = || {
-            if !super::listing::is_repository(&self.repository(name)) {
+            // Where that can't be told, the manifest is unknown all the same.
+            if matches!(self.is_repository(name), Ok(false)) {
                 return Refusal::new(Code::NameUnknown, format!("there is no repository {name}"));
             }
             let words = match reference {
@@ -62,27 +49,21 @@ impl Storage {
         if let Some(bytes) = self.cache.get(&digest) {
             return Ok(Stored { digest, media_type, bytes });
         }
-        let path = self.blob_path(&digest);
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let bytes = Bytes::from(bytes);
-                self.cache.put(&digest, &bytes);
-                Ok(Stored { digest, media_type, bytes })
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(unknown()),
-            Err(source) => Err(Refusal::disk("read", &path, source)),
-        }
+        let (opened, size) = self.place.open_blob(&digest)?.ok_or_else(unknown)?;
+        let bytes = Bytes::from(self.read_opened(&opened, size, &digest)?);
+        self.cache.put(&digest, &bytes);
+        Ok(Stored { digest, media_type, bytes })
     }
 
     /// The digest that a tag stands for.
     pub(crate) fn tag(&self, name: &Name, tag: &str) -> Result<Option<Digest>, Refusal> {
-        let text = read_small(self.tag_path(name, tag))?;
+        let text = self.read_text(&keys::tag(name, tag))?;
         Ok(text.and_then(|text| text.trim_end().parse().ok()))
     }
 
     /// The media type of a manifest, if the repository has it.
     pub(crate) fn manifest_type(&self, name: &Name, digest: &Digest) -> Result<Option<String>, Refusal> {
-        Ok(read_small(self.manifest_link(name, digest))?.filter(|text| !text.is_empty()))
+        Ok(self.read_text(&keys::manifest_link(name, digest))?.filter(|text| !text.is_empty()))
     }
 
     /// Stores a manifest that was checked, and puts tags on it.
@@ -93,42 +74,41 @@ impl Storage {
         manifest: &Manifest,
         bytes: &Bytes,
         tags: &[String],
-        adding: &Adding,
+        _adding: &Guard,
     ) -> Result<(), Refusal> {
         let mut acts = Vec::with_capacity(3 + tags.len());
-        let blob = self.blob_path(digest);
-        if blob.exists() {
-            self.refresh(&blob, adding);
+        if self.place.blob_size(digest)?.is_some() {
+            self.place.refresh_blob(digest);
         } else {
-            acts.push(self.write(&blob, bytes.clone()));
+            acts.push(self.place.blob_of(digest, bytes)?);
         }
         if let Some(subject) = &manifest.subject {
             let descriptor = manifest.descriptor(digest, bytes.len());
-            let path = self.referrers_path(name, subject).join(file_name(digest));
-            acts.push(self.write(&path, descriptor.to_string()));
+            let key = format!("{}/{}", keys::referrers(name, subject), file_name(digest));
+            acts.push(Act::write(key, descriptor.to_string()));
         }
-        acts.push(self.write(&self.manifest_link(name, digest), manifest.media_type.clone()));
+        acts.push(Act::write(keys::manifest_link(name, digest), manifest.media_type.clone()));
         for tag in tags {
-            acts.push(self.write(&self.tag_path(name, tag), digest.to_string()));
+            acts.push(Act::write(keys::tag(name, tag), digest.to_string()));
         }
-        self.commit(&acts)?;
+        self.place.commit(&acts)?;
         self.cache.put(digest, bytes);
         Ok(())
     }
 
     /// Puts a tag on a manifest, or moves it there.
     pub(crate) fn put_tag(&self, name: &Name, tag: &str, digest: &Digest) -> Result<(), Refusal> {
-        self.commit(&[self.write(&self.tag_path(name, tag), digest.to_string())])
+        self.place.commit(&[Act::write(keys::tag(name, tag), digest.to_string())])
     }
 
     /// Takes a tag off; the manifest stays.
     pub(crate) fn delete_tag(&self, name: &Name, tag: &str) -> Result<(), Refusal> {
-        let path = self.tag_path(name, tag);
-        if !path.exists() {
+        let key = keys::tag(name, tag);
+        if self.place.look(&key)?.is_none() {
             let words = format!("repository {name} has no tag {tag}");
             return Err(Refusal::new(Code::ManifestUnknown, words));
         }
-        self.commit(&[self.remove(&path)])
+        self.place.commit(&[Act::remove(key)])
     }
 
     /// Takes a manifest out of a repository, with its tags and its entry as a referrer.
@@ -137,41 +117,31 @@ impl Storage {
         let mut acts = Vec::new();
         for tag in self.tags(name)?.iter() {
             if self.tag(name, tag)?.as_ref() == Some(digest) {
-                acts.push(self.remove(&self.tag_path(name, tag)));
+                acts.push(Act::remove(keys::tag(name, tag)));
             }
         }
         if let Ok(Manifest { subject: Some(subject), .. }) = Manifest::parse(&stored.bytes, None) {
-            acts.push(self.remove(&self.referrers_path(name, &subject).join(file_name(digest))));
+            let key = format!("{}/{}", keys::referrers(name, &subject), file_name(digest));
+            acts.push(Act::remove(key));
         }
-        acts.push(self.remove(&self.manifest_link(name, digest)));
-        self.commit(&acts)
+        acts.push(Act::remove(keys::manifest_link(name, digest)));
+        self.place.commit(&acts)
     }
 
     /// The descriptors of the manifests that have `subject` as their subject, by digest.
     pub(crate) fn referrers(&self, name: &Name, subject: &Digest) -> Result<Vec<serde_json::Value>, Refusal> {
-        let folder = self.referrers_path(name, subject);
-        let mut names = super::listing::file_names(&folder)?;
+        let folder = keys::referrers(name, subject);
+        let mut names = self.place.names(&folder)?;
         names.sort_unstable();
         let mut descriptors = Vec::with_capacity(names.len());
         for file in names.iter().filter(|file| digest_of(file).is_some()) {
-            if let Some(text) = read_small(folder.join(file))?
+            if let Some(text) = self.read_text(&format!("{folder}/{file}"))?
                 && let Ok(descriptor) = serde_json::from_str(&text)
             {
                 descriptors.push(descriptor);
             }
         }
         Ok(descriptors)
-    }
-}
-
-/// A small file's text; `None` where there is no such file.
-pub(super) fn read_small(path: PathBuf) -> Result<Option<String>, Refusal> {
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(source) => Err(Refusal::disk("read", &path, source)),
     }
 }
 

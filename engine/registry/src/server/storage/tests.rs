@@ -52,7 +52,7 @@ fn after_a_crash(root: &Path, lost: &[&str], empty: &[&str]) -> tempfile::TempDi
 #[test]
 fn what_was_answered_for_is_there_after_a_crash() {
     let folder = tempfile::tempdir().expect("a folder");
-    let storage = Storage::open(folder.path(), true).expect("a registry");
+    let storage = Storage::open(&folder.path().into(), true, 0).expect("a registry");
     let (one, two) = (stored(&storage, "one"), stored(&storage, "two"));
     storage.delete_tag(&name(), "one").expect("deleted");
     storage.put_tag(&name(), "three", &one).expect("tagged");
@@ -62,7 +62,7 @@ fn what_was_answered_for_is_there_after_a_crash() {
         (&[], &[]),
     ] {
         let copy = after_a_crash(folder.path(), lost, empty);
-        let again = Storage::open(copy.path(), true).expect("it opens");
+        let again = Storage::open(&copy.path().into(), true, 0).expect("it opens");
         for (tag, digest) in [("two", &two), ("three", &one)] {
             let found = again.manifest(&name(), &Reference::Tag(tag.to_owned())).expect("there");
             assert_eq!(&Digest::of(&found.bytes), digest, "{tag} {lost:?} {empty:?}");
@@ -76,24 +76,24 @@ fn what_was_answered_for_is_there_after_a_crash() {
 #[test]
 fn nothing_is_done_again_that_somebody_changed_since() {
     let folder = tempfile::tempdir().expect("a folder");
-    let storage = Storage::open(folder.path(), true).expect("a registry");
+    let storage = Storage::open(&folder.path().into(), true, 0).expect("a registry");
     stored(&storage, "tag");
     let two = stored(&storage, "other");
     let copy = after_a_crash(folder.path(), &[], &[]);
     std::thread::sleep(std::time::Duration::from_millis(20));
     fs::write(copy.path().join("repositories/a/b/_tags/tag"), two.to_string())
         .expect("moved by another server");
-    let again = Storage::open(copy.path(), true).expect("it opens");
+    let again = Storage::open(&copy.path().into(), true, 0).expect("it opens");
     assert_eq!(again.tag(&name(), "tag").expect("readable"), Some(two));
 }
 
 #[test]
 fn a_checkpoint_empties_the_journal_and_large_blobs_need_none() {
     let folder = tempfile::tempdir().expect("a folder");
-    let storage = Arc::new(Storage::open(folder.path(), true).expect("a registry"));
+    let storage = Arc::new(Storage::open(&folder.path().into(), true, 0).expect("a registry"));
     let bytes = vec![1; 200_000];
     let digest = Digest::of(&bytes);
-    let mut upload = storage.begin_upload(&name(), Algorithm::Sha256).expect("begun");
+    let mut upload = storage.begin_upload(&name(), Some(Algorithm::Sha256)).expect("begun");
     upload.append(&bytes).expect("written");
     upload.finish(&digest).expect("whole");
     let logs = || -> u64 {
@@ -104,6 +104,45 @@ fn a_checkpoint_empties_the_journal_and_large_blobs_need_none() {
     storage.settle().expect("written out");
     assert_eq!(logs(), 0);
     let copy = after_a_crash(folder.path(), &[], &[]);
-    let again = Storage::open(copy.path(), true).expect("it opens");
+    let again = Storage::open(&copy.path().into(), true, 0).expect("it opens");
     assert_eq!(again.blob_size(&name(), &digest).expect("there"), 200_000);
+}
+
+#[test]
+fn who_collects_gets_a_turn_among_many_who_add() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let storage = Storage::open(&folder.path().into(), true, 0).expect("a registry");
+    let collected = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                // There is always somebody who adds, until the collection is over.
+                let mut held = storage.adding().expect("a turn");
+                while !collected.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                    drop(held);
+                    held = storage.adding().expect("a turn");
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                }
+            });
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        for _ in 0..20 {
+            drop(storage.place.alone().expect("a turn"));
+        }
+        collected.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn pulls_of_all_servers_are_added_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (port, pulls) in [(1, 2), (2, 3), (1, 5)] {
+        let storage = Storage::open(&folder.path().into(), true, port).expect("a registry");
+        (0..pulls).for_each(|_| storage.count_pull(&name()));
+        storage.note_pulls().expect("noted");
+        storage.count_pull(&name());
+    }
+    let storage = Storage::open(&folder.path().into(), true, 0).expect("a registry");
+    assert_eq!(storage.pulls(&name()).expect("readable"), 10, "what was not noted is lost");
 }

@@ -38,14 +38,6 @@ pub(super) fn stand_in(view: &View<'_>) -> Markup {
     html! { span.badge.stand-in title=(view.say(Word::StandInMeaning)) { (view.say(Word::StandIn)) } }
 }
 
-/// The number of pulls; only a repository that somebody described has one.
-pub(super) fn pulls(view: &View<'_>, entry: &Entry) -> Markup {
-    html! {
-        @if entry.about.sample { (format::count(entry.about.pulls)) }
-        @else { span.quiet { (view.say(Word::NotCounted)) } }
-    }
-}
-
 /// When something was made: how long ago, with the day itself for whoever wants to know.
 pub(super) fn age(view: &View<'_>, created: Option<&str>) -> Markup {
     let day = created.and_then(format::day);

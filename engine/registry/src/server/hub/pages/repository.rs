@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::pieces::{badges, command, pulls, sign};
+use super::pieces::{badges, command, sign};
 use super::{Content, View};
 use crate::server::error::Refusal;
 use crate::server::hub::catalogue::Entry;
@@ -93,7 +93,7 @@ pub(super) fn head(view: &View<'_>, entry: &Entry, tab: Tab, tags: usize) -> Mar
                     @if entry.about.sample {
                         span.numbers {
                             span title=(view.say(Word::Stars)) { "★ " (format::count(entry.about.stars)) }
-                            span title=(view.say(Word::Pulls)) { "↓ " (pulls(view, entry)) }
+                            span title=(view.say(Word::Pulls)) { "↓ " (format::count(entry.about.pulls)) }
                         }
                     }
                 }

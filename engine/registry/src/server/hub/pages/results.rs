@@ -3,7 +3,7 @@
 use maud::html;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::pieces::{command, official, pager, pulls, sign, stand_in};
+use super::pieces::{command, official, pager, sign, stand_in};
 use super::{Content, View};
 use crate::server::error::Refusal;
 use crate::server::hub::words::Word;
@@ -56,7 +56,7 @@ pub(super) fn page(view: &View<'_>) -> Result<Content, Refusal> {
                                     th scope="row" { span.named { (sign(&shown)) a href=(details) { (shown) } @if entry.about.stand_in { (stand_in(view)) } } }
                                     td data-name=(view.say(Word::Official)) { @if entry.about.official { (official(view)) } }
                                     td.number data-name=(view.say(Word::Stars)) { (format::count(entry.about.stars)) }
-                                    td.number data-name=(view.say(Word::Pulls)) { (pulls(view, entry)) }
+                                    td.number data-name=(view.say(Word::Pulls)) { (format::count(entry.about.pulls)) }
                                     td.description {
                                         @if entry.about.description.is_empty() { span.quiet { (view.say(Word::NoDescription)) } }
                                         @else { (entry.description(view.language)) }

@@ -20,16 +20,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::server::storage::place::Act;
+use crate::server::storage::random_name;
 use glassdock_image::digest::Digest;
-
-/// One of the small changes that are made together.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Act {
-    /// The file at `path`, below the root, gets these bytes.
-    Write { path: PathBuf, bytes: bytes::Bytes },
-    /// The file at `path` goes.
-    Remove { path: PathBuf },
-}
 
 /// A record of a log: when it was made, and what it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -128,7 +121,7 @@ impl Journal {
 
     fn begin(&self) -> io::Result<Log> {
         // It is locked before it has the name by which others look for logs.
-        let path = self.folder.join(super::random_name());
+        let path = self.folder.join(random_name());
         let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
         file.try_lock().map_err(io::Error::from)?;
         let named = path.with_extension("log");
@@ -180,12 +173,12 @@ fn encode(time: SystemTime, acts: &[Act]) -> Vec<u8> {
     let nanoseconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let mut body = u64::try_from(nanoseconds).unwrap_or(u64::MAX).to_le_bytes().to_vec();
     for act in acts {
-        let (kind, path, bytes): (u8, _, &[u8]) = match act {
-            Act::Write { path, bytes } => (1, path, bytes),
-            Act::Remove { path } => (2, path, &[]),
+        let (kind, key, bytes): (u8, &String, &[u8]) = match act {
+            Act::Write { key, bytes } => (1, key, bytes),
+            Act::Remove { key } => (2, key, &[]),
         };
         body.push(kind);
-        for part in [path.as_os_str().as_encoded_bytes(), bytes] {
+        for part in [key.as_bytes(), bytes] {
             body.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
             body.extend_from_slice(part);
         }
@@ -230,11 +223,11 @@ fn decode(body: &[u8]) -> Option<Record> {
     let mut acts = Vec::new();
     while let Some((kind, after)) = rest.split_first() {
         rest = after;
-        let path = PathBuf::from(std::str::from_utf8(take_part(&mut rest, 0)?.1).ok()?);
+        let key = std::str::from_utf8(take_part(&mut rest, 0)?.1).ok()?.to_owned();
         let bytes = take_part(&mut rest, 0)?.1;
         acts.push(match kind {
-            1 => Act::Write { path, bytes: bytes::Bytes::copy_from_slice(bytes) },
-            2 => Act::Remove { path },
+            1 => Act::Write { key, bytes: bytes::Bytes::copy_from_slice(bytes) },
+            2 => Act::Remove { key },
             _ => return None,
         });
     }
@@ -247,8 +240,8 @@ mod tests {
 
     fn acts() -> Vec<Act> {
         vec![
-            Act::Write { path: "a/b".into(), bytes: bytes::Bytes::from_static(b"text") },
-            Act::Remove { path: "c".into() },
+            Act::Write { key: "a/b".into(), bytes: bytes::Bytes::from_static(b"text") },
+            Act::Remove { key: "c".into() },
         ]
     }
 

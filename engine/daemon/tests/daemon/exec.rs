@@ -1,0 +1,55 @@
+//! `docker exec` of what can't be executed: Docker's words and statuses.
+
+use crate::support::{Lab, lab};
+
+/// Creates and starts an exec with its streams; what it said, and its exit status.
+fn exec(lab: &Lab, body: &str) -> (String, serde_json::Value) {
+    let (status, made) = lab.json("POST", "/containers/otter/exec", body);
+    assert_eq!(status, 201, "{made}");
+    let id = made["Id"].as_str().expect("an id");
+    let (_, said) = lab.request("POST", &format!("/exec/{id}/start"), r#"{"Detach":false}"#);
+    (said, lab.json("GET", &format!("/exec/{id}/json"), "").1["ExitCode"].clone())
+}
+
+#[test]
+fn what_is_not_there_is_127_and_what_can_t_be_executed_126() {
+    let Some(lab) = lab() else { return };
+    lab.run("otter", &["sleep", "600"]);
+    for (body, words, status) in [
+        (r#"{"Cmd":["nope"]}"#, r#"exec: \"nope\": executable file not found in $PATH: unknown"#, 127),
+        (
+            r#"{"Cmd":["/no/pe"]}"#,
+            r#"exec: \"/no/pe\": stat /no/pe: no such file or directory: unknown"#,
+            127,
+        ),
+        (r#"{"Cmd":["/etc/passwd"]}"#, r#"exec: \"/etc/passwd\": permission denied: unknown"#, 126),
+        (
+            r#"{"Cmd":["true"],"WorkingDir":"/no/pe"}"#,
+            r#"chdir to cwd (\"/no/pe\") set in config.json failed: no such file or directory: unknown"#,
+            127,
+        ),
+        (
+            r#"{"Cmd":["true"],"User":"nobody2"}"#,
+            r#""unable to find user nobody2: no matching entries in passwd file"#,
+            126,
+        ),
+    ] {
+        let (said, code) = exec(&lab, body);
+        assert!(said.contains(words), "{body}: {said}");
+        assert_eq!(code, status, "{body}: {said}");
+    }
+}
+
+#[test]
+fn no_descriptor_leads_out_of_the_container() {
+    let Some(lab) = lab() else { return };
+    lab.run("otter", &["sleep", "600"]);
+    // What the engine has open at that moment must not become a way to the host (CVE-2024-21626).
+    // Its own root may be among it: there the first process is the container's.
+    let command = "[ $(cat ../../../../../proc/1/comm) = sleep ] || echo outside";
+    for number in 0..64 {
+        let body = format!(r#"{{"Cmd":["sh","-c","{command}"],"WorkingDir":"/proc/self/fd/{number}"}}"#);
+        let (said, _) = exec(&lab, &body);
+        assert!(!said.contains("outside"), "{number}: {said}");
+    }
+}

@@ -1,0 +1,77 @@
+//! Networks with IPv6, from outside: what the API shows is what the container has.
+
+use crate::support::lab;
+
+/// Whether this machine has IPv6 at all; a test that needs it says so.
+fn has_ipv6() -> bool {
+    let has = std::path::Path::new("/proc/sys/net/ipv6").exists();
+    if !has {
+        #[expect(clippy::print_stderr, reason = "a skipped test says why")]
+        {
+            eprintln!("skipped: the test needs IPv6");
+        }
+    }
+    has
+}
+
+#[test]
+fn a_container_has_the_address_that_is_shown() {
+    if !has_ipv6() {
+        return;
+    }
+    let Some(lab) = lab() else { return };
+    // A part of the private space that no other run of this test takes: its process's number.
+    let part = std::process::id();
+    let prefix = format!("fd00:{:x}:{:x}", part >> 16, part & 0xffff);
+    let body = format!(
+        r#"{{"Name":"six","EnableIPv6":true,"IPAM":{{"Config":[{{"Subnet":"{prefix}::/64","Gateway":"{prefix}::1"}}]}}}}"#
+    );
+    let (status, said) = lab.json("POST", "/networks/create", &body);
+    assert_eq!((status, &said["Warning"]), (201, &"".into()), "{said}");
+    let network = lab.json("GET", "/networks/six", "").1;
+    assert_eq!(network["EnableIPv6"], true);
+    let pools = network["IPAM"]["Config"].as_array().expect("two pools");
+    assert_eq!(pools.len(), 2, "{network}");
+    assert_eq!(pools[1]["Subnet"], format!("{prefix}::/64"));
+    let command =
+        "ip -6 -o addr show eth0 scope global; ip -6 route show default; cat /etc/hosts; nslookup otter";
+    let body = serde_json::json!({
+        "Image": "busybox", "Cmd": ["sh", "-c", command], "HostConfig": {"NetworkMode": "six"},
+        "NetworkingConfig": {"EndpointsConfig": {"six": {"IPAMConfig": {"IPv6Address": format!("{prefix}::42")}}}},
+    });
+    let (status, said) = lab.json("POST", "/containers/create?name=otter", &body.to_string());
+    assert_eq!(status, 201, "{said}");
+    assert_eq!(lab.request("POST", "/containers/otter/start", "").0, 204);
+    let shown = lab.inspect("otter")["NetworkSettings"]["Networks"]["six"].clone();
+    let expected = serde_json::json!([format!("{prefix}::42"), 64, format!("{prefix}::1")]);
+    let found = [&shown["GlobalIPv6Address"], &shown["GlobalIPv6PrefixLen"], &shown["IPv6Gateway"]];
+    assert_eq!(serde_json::json!(found), expected, "{shown}");
+    assert_eq!(lab.request("POST", "/containers/otter/wait", "").0, 200);
+    let (_, log) = lab.request("GET", "/containers/otter/logs?stdout=1", "");
+    for words in [
+        format!("inet6 {prefix}::42/64"),
+        format!("default via {prefix}::1"),
+        format!("{prefix}::42\t"),
+        format!("Address: {prefix}::42"),
+    ] {
+        assert!(log.contains(&words), "{words} is not in {log}");
+    }
+    assert_eq!(lab.request("DELETE", "/containers/otter", "").0, 204);
+    assert_eq!(lab.request("DELETE", "/networks/six", "").0, 204);
+}
+
+#[test]
+fn pools_that_make_no_sense_are_refused() {
+    let Some(lab) = lab() else { return };
+    for config in [
+        r#"{"Subnet":"fd00:9::/64","Gateway":"fd00:8::1"}"#,
+        r#"{"Subnet":"fd00:9::1/64"}"#,
+        r#"{"Subnet":"fd00:9::/129"}"#,
+        r#"{"Subnet":"fd00:9::/64"},{"Subnet":"fd00:a::/64"}"#,
+        r#"{"Subnet":"fd00:9::/64","IPRange":"fd00:a::/80"}"#,
+    ] {
+        let body = format!(r#"{{"Name":"bad","EnableIPv6":true,"IPAM":{{"Config":[{config}]}}}}"#);
+        let (status, said) = lab.request("POST", "/networks/create", &body);
+        assert_eq!(status, 400, "{config}: {said}");
+    }
+}

@@ -1,0 +1,189 @@
+//! An upload into a folder: a file that grows.
+//!
+//! The state on disk is the file alone; after the server was started again, its size says
+//! where to go on, and the digest is computed from the start again.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::{Disk, Hashed};
+use crate::server::error::Refusal;
+use crate::server::storage::place::{Incoming, Place};
+use glassdock_image::digest::{Algorithm, Digest, Hasher};
+
+/// So many bytes come in before the disk begins with them: it works while more come, and at the
+/// end there is little to wait for.
+const AHEAD: u64 = 8 * 1024 * 1024;
+/// A blob of at most so many bytes goes through the journal; a larger one is written out itself.
+const SMALL: u64 = 32 * 1024;
+
+/// How far an upload's digest is computed.
+#[derive(Debug)]
+pub(super) struct Progress {
+    hasher: Hasher,
+    hashed: u64,
+}
+
+/// The file, held by one request.
+#[derive(Debug)]
+pub(super) struct FileUpload {
+    hashed: Hashed,
+    durable: bool,
+    key: String,
+    path: PathBuf,
+    file: File,
+    size: u64,
+    progress: Option<Progress>,
+    /// How much of it the kernel was asked to write out.
+    begun: u64,
+    /// What [`Incoming::back_to_mark`] goes back to.
+    mark: Option<(u64, Hasher)>,
+    gone: bool,
+}
+
+impl FileUpload {
+    pub(super) fn begin(disk: &Disk, key: &str, file: File, algorithm: Algorithm) -> Self {
+        let progress = Some(Progress { hasher: Hasher::new(algorithm), hashed: 0 });
+        Self::with(disk, key, file, 0, progress)
+    }
+
+    pub(super) fn open(disk: &Disk, key: &str) -> Result<Option<Self>, Refusal> {
+        let path = disk.path(key);
+        let progress = disk.hashed.lock().remove(key);
+        let opened = OpenOptions::new().read(true).write(true).open(&path).and_then(|mut file| {
+            let size = file.seek(SeekFrom::End(0))?;
+            Ok((file, size))
+        });
+        match opened {
+            Ok((file, size)) => Ok(Some(Self::with(disk, key, file, size, progress))),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
+            Err(source) => Err(Refusal::disk("open", &path, source)),
+        }
+    }
+
+    fn with(disk: &Disk, key: &str, file: File, size: u64, progress: Option<Progress>) -> Self {
+        Self {
+            hashed: disk.hashed.clone(),
+            durable: disk.journal.is_some(),
+            key: key.to_owned(),
+            path: disk.path(key),
+            file,
+            size,
+            progress,
+            begun: size / AHEAD * AHEAD,
+            mark: None,
+            gone: false,
+        }
+    }
+
+    /// Brings the digest up to the file's end, from the file, where it is behind or of
+    /// another algorithm: after a restart, or when SHA-512 is asked for at the end only.
+    fn hash_up_to_here(&mut self, wanted: Option<Algorithm>) -> Result<(), Refusal> {
+        if let Some(progress) = &self.progress
+            && progress.hashed == self.size
+            && wanted.is_none_or(|wanted| wanted == progress.hasher.algorithm())
+        {
+            return Ok(());
+        }
+        let mut hasher = Hasher::new(wanted.unwrap_or(Algorithm::Sha256));
+        let failed = |source| Refusal::disk("read", &self.path, source);
+        self.file.seek(SeekFrom::Start(0)).map_err(failed)?;
+        let mut buffer = vec![0_u8; 256 * 1024];
+        let mut hashed = 0;
+        while hashed < self.size {
+            let count = self.file.read(&mut buffer).map_err(failed)?;
+            if count == 0 {
+                break;
+            }
+            hasher.update(&buffer[..count]);
+            hashed += count as u64;
+        }
+        self.size = hashed;
+        self.progress = Some(Progress { hasher, hashed });
+        Ok(())
+    }
+}
+
+impl Incoming for FileUpload {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        self.hash_up_to_here(None)?;
+        self.file.write_all(bytes).map_err(|source| Refusal::disk("write", &self.path, source))?;
+        self.size += bytes.len() as u64;
+        if self.size - self.begun >= AHEAD && self.durable {
+            glassdock_kernel::disk::begin_write_out(&self.file, self.begun, self.size - self.begun);
+            self.begun = self.size;
+        }
+        if let Some(progress) = &mut self.progress {
+            progress.hasher.update(bytes);
+            progress.hashed += bytes.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn mark(&mut self) -> Result<(), Refusal> {
+        self.hash_up_to_here(None)?;
+        self.mark = self.progress.as_ref().map(|progress| (self.size, progress.hasher.clone()));
+        Ok(())
+    }
+
+    fn back_to_mark(&mut self) -> Result<(), Refusal> {
+        let Some((size, hasher)) = self.mark.take() else { return Ok(()) };
+        self.file.set_len(size).map_err(|source| Refusal::disk("shorten", &self.path, source))?;
+        self.file
+            .seek(SeekFrom::Start(size))
+            .map_err(|source| Refusal::disk("seek in", &self.path, source))?;
+        self.size = size;
+        self.begun = self.begun.min(size);
+        self.progress = Some(Progress { hasher, hashed: size });
+        Ok(())
+    }
+
+    fn rest(&mut self) -> Result<(), Refusal> {
+        // What came is in the file.
+        Ok(())
+    }
+
+    fn digest(&mut self, algorithm: Algorithm) -> Result<Digest, Refusal> {
+        self.hash_up_to_here(Some(algorithm))?;
+        let hasher = self.progress.as_ref().map(|progress| progress.hasher.clone());
+        Ok(hasher.unwrap_or_else(|| Hasher::new(algorithm)).finish())
+    }
+
+    fn keep(&mut self, place: &dyn Place, digest: &Digest) -> Result<Option<Bytes>, Refusal> {
+        if self.size > SMALL {
+            place.adopt(&self.file, &self.path, digest)?;
+            self.gone = true;
+            return Ok(None);
+        }
+        let mut bytes = Vec::new();
+        let read = self.file.seek(SeekFrom::Start(0)).and_then(|_| self.file.read_to_end(&mut bytes));
+        read.map_err(|source| Refusal::disk("read", &self.path, source))?;
+        Ok(Some(bytes.into()))
+    }
+
+    fn forget(&mut self) -> Result<(), Refusal> {
+        if self.gone {
+            return Ok(());
+        }
+        self.gone = true;
+        fs::remove_file(&self.path).map_err(|source| Refusal::disk("remove", &self.path, source))
+    }
+}
+
+impl Drop for FileUpload {
+    /// Keeps for the next request what was computed.
+    fn drop(&mut self) {
+        if let Some(progress) = self.progress.take().filter(|_| !self.gone) {
+            self.hashed.lock().insert(self.key.clone(), progress);
+        }
+    }
+}
