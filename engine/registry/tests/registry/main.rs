@@ -3,6 +3,7 @@
 mod bucket;
 mod doorkeeping;
 mod fake;
+mod hardship;
 mod hostile;
 mod hub;
 mod keeping;
