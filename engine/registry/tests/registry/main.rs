@@ -10,5 +10,6 @@ mod keeping;
 mod mirroring;
 mod peers;
 mod protocol;
+mod resuming;
 mod search;
 mod support;
