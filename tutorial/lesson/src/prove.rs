@@ -12,7 +12,7 @@ use crate::checks::{self, Done};
 use crate::lab::Lab;
 use crate::observe;
 use crate::read::Lesson;
-use crate::run::{chain, observed, prepare};
+use crate::run::{self, chain, observed, prepare};
 use crate::scenario::Step;
 use crate::tools::Tools;
 
@@ -79,6 +79,11 @@ struct Attempt {
 
 /// Types one wrong answer, in a lab of its own.
 async fn attempt(lesson: &Lesson, number: usize, wrong: &str, tools: &Tools) -> Attempt {
+    let _turn = match tools.interrupt.or(run::turn(lesson)).await {
+        Some(Ok(turn)) => turn,
+        Some(Err(error)) => return Attempt { failed: Err(error.to_string()), left: Vec::new() },
+        None => return Attempt { failed: Err("interrupted".to_owned()), left: Vec::new() },
+    };
     match Lab::open(tools).await {
         Ok(lab) => {
             let tried = tools.interrupt.or(answer(lesson, number, wrong, &lab)).await;

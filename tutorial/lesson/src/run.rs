@@ -18,10 +18,12 @@ use glassdock_trace::{Event, Tree};
 
 use crate::checks::{self, Done, Verdict};
 use crate::lab::{self, Lab};
+use crate::need::Need;
 use crate::observe;
 use crate::read::Lesson;
 use crate::scenario::{Step, Words};
 use crate::shell::{self, Hear, Ran};
+use crate::slot::Turn;
 use crate::tools::Tools;
 
 /// What a command that prepares a lesson may take.
@@ -108,8 +110,10 @@ impl Outcome {
 
 /// Runs a lesson's own commands. `told` hears of each step when it is over.
 pub async fn lesson(lesson: &Lesson, tools: &Tools, told: &mut dyn FnMut(&Step, &StepOutcome)) -> Outcome {
-    let began = Instant::now();
     let scenario = &lesson.scenario;
+    // Before anything is looked at: who has the port now may be another lesson.
+    let turn = tools.interrupt.or(turn(lesson)).await;
+    let began = Instant::now();
     let mut outcome = Outcome {
         id: scenario.id.clone(),
         chapter: scenario.chapter,
@@ -118,6 +122,14 @@ pub async fn lesson(lesson: &Lesson, tools: &Tools, told: &mut dyn FnMut(&Step, 
         ..Outcome::default()
     };
     if outcome.skipped.is_some() {
+        return outcome;
+    }
+    match &turn {
+        Some(Ok(_)) => {}
+        Some(Err(error)) => outcome.failures.push(error.to_string()),
+        None => outcome.failures.push("interrupted".to_owned()),
+    }
+    if !outcome.failures.is_empty() {
         return outcome;
     }
     match Lab::open(tools).await {
@@ -132,6 +144,18 @@ pub async fn lesson(lesson: &Lesson, tools: &Tools, told: &mut dyn FnMut(&Step, 
     }
     outcome.took = began.elapsed();
     outcome
+}
+
+/// The lesson's turn at the port that it needs of the host, if it needs one.
+///
+/// # Errors
+///
+/// If it never comes.
+pub async fn turn(lesson: &Lesson) -> std::io::Result<Option<Turn>> {
+    if lesson.scenario.needs.contains(&Need::Port5000) {
+        return Turn::wait(5000).await.map(Some);
+    }
+    Ok(None)
 }
 
 /// What the lesson needs and the machine has not, in words; `None` if all is there.

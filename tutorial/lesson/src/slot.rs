@@ -8,6 +8,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -79,6 +80,46 @@ fn subnet(number: u16) -> [u8; 4] {
     [10, part(213 + number / 250), part(number % 250), 0]
 }
 
+/// A port of the host, which lessons name by its number, so that one lab has it at a time. The
+/// next one waits, also in another process.
+#[derive(Debug)]
+pub struct Turn {
+    _lock: File,
+}
+
+/// So long a lesson waits for its turn: longer than any lesson takes.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// And so often it asks.
+const ASKED: Duration = Duration::from_millis(100);
+
+impl Turn {
+    /// Waits until no other lab has the port.
+    ///
+    /// # Errors
+    ///
+    /// If the folder for locks can't be made, or another lab keeps the port for a quarter of an hour.
+    pub async fn wait(port: u16) -> io::Result<Self> {
+        let folder = locks();
+        fs::create_dir_all(&folder).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot make {}: {error}", folder.display()))
+        })?;
+        let path = folder.join(format!("port-{port}.lock"));
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
+        let begun = Instant::now();
+        while flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if begun.elapsed() > PATIENCE {
+                let words = format!(
+                    "another lesson has port {port} for a quarter of an hour; `fuser {}` shows which process",
+                    path.display()
+                );
+                return Err(io::Error::new(io::ErrorKind::TimedOut, words));
+            }
+            tokio::time::sleep(ASKED).await;
+        }
+        Ok(Self { _lock: lock })
+    }
+}
+
 fn locks() -> PathBuf {
     let run = Path::new("/run");
     let folder = if run.is_dir() { run.to_owned() } else { std::env::temp_dir() };
@@ -109,6 +150,17 @@ mod tests {
                      br0 0000D50A 00000000 0001 0 0 0 0000FFFF 0 0 0\n";
         assert!(is_routed(table, [10, 213, 7, 0]));
         assert!(!is_routed(table, [10, 214, 7, 0]), "the default route does not count");
+    }
+
+    #[tokio::test]
+    async fn a_port_is_one_labs_at_a_time() {
+        // A number that no lesson uses: nobody else is kept waiting.
+        let Ok(first) = Turn::wait(1).await else { return };
+        let mut second = Box::pin(Turn::wait(1));
+        let early = tokio::time::timeout(ASKED * 3, &mut second).await;
+        assert!(early.is_err(), "the first one still has it");
+        drop(first);
+        second.await.expect("its turn");
     }
 
     #[test]

@@ -199,3 +199,44 @@ fn manifests_are_shown_as_dockers_client_shows_them() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_full_disk_is_told_and_loses_nothing() -> Result<()> {
+    // A disk of its own in a mount namespace of its own: both are gone with the registry.
+    let root = tempfile::tempdir()?;
+    let script = "mount -t tmpfs -o size=4m none \"$1\" && exec \"$2\" registry serve --listen 127.0.0.1:0 --root \"$1\"";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]).arg(root.path());
+    command.arg(env!("CARGO_BIN_EXE_glassdock")).stdout(Stdio::piped()).stderr(Stdio::null());
+    let Ok(mut child) = command.spawn() else {
+        std::io::stderr().write_all(b"skipped: no unshare in PATH\n")?;
+        return Ok(());
+    };
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+    let address = line.trim().rsplit("http://").next().unwrap_or_default().to_owned();
+    let registry = Registry { child, address };
+    if registry.address.is_empty() {
+        std::io::stderr().write_all(b"skipped: this user may not mount a tmpfs\n")?;
+        return Ok(());
+    }
+    let push = |bytes: &[u8]| -> Result<u16> {
+        let post = format!("/v2/full/blobs/uploads/?digest={}", digest(bytes));
+        Ok(registry.connect()?.ask("POST", &post, "", bytes)?.status)
+    };
+    let blob = |bytes: &[u8]| -> Result<u16> {
+        Ok(registry.connect()?.ask("GET", &format!("/v2/full/blobs/{}", digest(bytes)), "", b"")?.status)
+    };
+    let (small, large) = (vec![1_u8; 1_000_000], vec![2_u8; 6_000_000]);
+    assert_eq!(push(&small)?, 201);
+    assert_eq!(push(&large)?, 507, "insufficient storage");
+    assert_eq!((blob(&small)?, blob(&large)?), (200, 404), "what was there is there, and no half");
+    // What the failed upload took is free again.
+    assert_eq!(push(&vec![3_u8; 1_000_000])?, 201);
+    let begun = registry.connect()?.ask("POST", "/v2/full/blobs/uploads/", "", b"")?;
+    let upload = begun.location.ok_or("no location")?;
+    assert_eq!(registry.connect()?.ask("PATCH", &upload, "", &large)?.status, 507);
+    assert_eq!(registry.connect()?.ask("DELETE", &upload, "", b"")?.status, 204, "it can be given up");
+    assert_eq!(push(b"a little more")?, 201);
+    Ok(())
+}

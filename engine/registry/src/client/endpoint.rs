@@ -163,6 +163,14 @@ pub(super) fn read_certificates(folder: &Path) -> Result<Certificates, Error> {
             }
             Some("cert") => {
                 let key = path.with_extension("key");
+                if !key.exists() {
+                    let (cert, key) = (name_of(&path), name_of(&key));
+                    let words = format!(
+                        "missing key {key} for client certificate {cert}. \
+                         CA certificates must use the extension .crt"
+                    );
+                    return Err(failed(&path, words));
+                }
                 let mut pem = std::fs::read(&key).map_err(|error| failed(&key, error.to_string()))?;
                 pem.push(b'\n');
                 pem.extend(read()?);
@@ -170,15 +178,36 @@ pub(super) fn read_certificates(folder: &Path) -> Result<Certificates, Error> {
                     reqwest::Identity::from_pem(&pem).map_err(|error| failed(&path, error.to_string()))?;
                 found.identity = Some(identity);
             }
+            Some("key") if !path.with_extension("cert").exists() => {
+                let (key, cert) = (name_of(&path), name_of(&path.with_extension("cert")));
+                return Err(failed(&path, format!("missing client certificate {cert} for key {key}")));
+            }
             _ => {}
         }
     }
     Ok(found)
 }
 
+fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn half_an_identity_is_an_error_that_says_which_half_is_missing() {
+        for (there, words) in [
+            ("client.cert", "missing key client.key for client certificate client.cert"),
+            ("client.key", "missing client certificate client.cert for key client.key"),
+        ] {
+            let folder = tempfile::tempdir().expect("a folder");
+            std::fs::write(folder.path().join(there), "").expect("written");
+            let error = read_certificates(folder.path()).err().expect("half of it").to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
 
     fn bases(config: &ClientConfig, domain: &str) -> Vec<String> {
         endpoints(config, domain).into_iter().map(|endpoint| endpoint.base).collect()

@@ -146,10 +146,10 @@ impl Config {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The folder or the bucket can't be used.
-    #[error("cannot open the registry's {} {place}", if matches!(place, Where::Folder(_)) { "folder" } else { "bucket" })]
+    #[error("cannot open the registry's {place}")]
     Storage {
         /// Which one.
-        place: Where,
+        place: String,
         /// Why.
         source: io::Error,
     },
@@ -233,7 +233,7 @@ impl Server {
         });
         let opened = opening.await.map_err(io::Error::other).and_then(|opened| opened);
         let (storage, key) =
-            opened.map_err(|source| Error::Storage { place: config.place.clone(), source })?;
+            opened.map_err(|source| Error::Storage { place: config.place.to_string(), source })?;
         let storage = Arc::new(storage);
         let trace = config.trace.as_actor(Actor::Registry);
         let auth = config.auth.map(|auth| Auth::new(auth, &key?)).transpose().map_err(Error::Auth)?;
@@ -337,7 +337,7 @@ impl Server {
 /// needs is not known then, and nothing more is removed.
 pub fn collect(place: impl Into<Where>, how: Collecting) -> Result<Collected, Error> {
     let place = place.into();
-    let failed = |source| Error::Storage { place: place.clone(), source };
+    let failed = |source| Error::Storage { place: place.to_string(), source };
     if matches!(&place, Where::Folder(root) if !root.join("repositories").is_dir()) {
         return Err(failed(io::Error::new(io::ErrorKind::NotFound, "there is no registry in it")));
     }

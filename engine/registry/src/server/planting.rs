@@ -22,7 +22,7 @@ use glassdock_image::digest::Digest;
 /// If the place can't be written, or an image is not whole.
 pub fn plant(place: impl Into<Where>, images: &[SeedImage]) -> Result<(), Error> {
     let place = place.into();
-    let failed = |source| Error::Storage { place: place.clone(), source };
+    let failed = |source| Error::Storage { place: place.to_string(), source };
     // Many small files: they are written out together at the end.
     let storage = Storage::open(&place, false, 0).map_err(failed)?;
     images.iter().try_for_each(|image| {

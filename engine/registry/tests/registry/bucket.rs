@@ -332,3 +332,47 @@ async fn a_bucket_that_cannot_be_used_says_so() {
     let nothing = start(|bucket| bucket.bucket = "other".to_owned()).await;
     assert!(nothing.contains("NoSuchBucket") || nothing.contains("404"), "{nothing}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pushes_and_collections_get_on_with_each_other() {
+    let cloud = Cloud::start().await;
+    let registry = cloud.server().await;
+    let end = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let over = std::sync::Arc::clone(&end);
+    let place = Where::Bucket(cloud.bucket());
+    let how = Collecting { grace: Duration::from_secs(2), uploads: Duration::from_secs(60), ..at_once() };
+    let collecting = tokio::task::spawn_blocking(move || {
+        let mut rounds = 0;
+        while !over.load(std::sync::atomic::Ordering::Relaxed) {
+            collect(place.clone(), how).expect("collected");
+            rounds += 1;
+        }
+        rounds
+    });
+    let (begun, mut kept) = (std::time::Instant::now(), 0);
+    for round in 0.. {
+        // One more at least, however slow the machine is.
+        if begun.elapsed() > Duration::from_secs(4) && kept > 0 {
+            break;
+        }
+        // The same layer over and over, deleted in between: it is garbage half of the time.
+        let config = format!("{{\"round\":{round}}}").into_bytes();
+        push_blob(&registry, "p", &config).await;
+        push_blob(&registry, "p", b"the same layer").await;
+        let text = manifest(&config, b"the same layer", json!({}));
+        let pushed = push_manifest(&registry, "p", "t", &text).await;
+        if pushed.status() != StatusCode::CREATED {
+            // The collector was there in between, and the client hears of it.
+            assert_eq!(code_of(pushed).await, (400, "MANIFEST_BLOB_UNKNOWN".into()));
+            continue;
+        }
+        kept += 1;
+        let layer = format!("{}/v2/p/blobs/{}", registry.url, Digest::of(b"the same layer"));
+        assert_eq!(get(&layer).await.bytes().await.expect("the layer"), &b"the same layer"[..]);
+        let gone = format!("{}/v2/p/manifests/{}", registry.url, Digest::of(&text));
+        assert_eq!(get(&gone).await.bytes().await.expect("the manifest"), text);
+        assert_eq!(send(Method::DELETE, &gone, &[], b"").await.status(), StatusCode::ACCEPTED);
+    }
+    end.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(collecting.await.expect("no panic") > 0);
+}

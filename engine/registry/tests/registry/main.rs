@@ -3,11 +3,13 @@
 mod bucket;
 mod doorkeeping;
 mod fake;
+mod hardship;
 mod hostile;
 mod hub;
 mod keeping;
 mod mirroring;
 mod peers;
 mod protocol;
+mod resuming;
 mod search;
 mod support;

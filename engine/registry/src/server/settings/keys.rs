@@ -54,7 +54,7 @@ pub const KEYS: &[Key] = &[
     ),
     key("storage.s3.prefix", "s3-prefix", "PATH", "What all keys in the bucket begin with"),
     key("storage.s3.endpoint", "s3-endpoint", "URL", "The S3-compatible storage, where it isn't Amazon's"),
-    key("storage.s3.region", "s3-region", "NAME", "The region [default: us-east-1]"),
+    key("storage.s3.region", "s3-region", "NAME", "The region [default: AWS_REGION, or us-east-1]"),
     key(
         "storage.s3.virtual_hosted",
         "s3-virtual-hosted",

@@ -76,7 +76,7 @@ pub struct StorageSettings {
 
 /// `storage.s3`: who may use the bucket is told by the environment alone, as every client of S3
 /// has it (`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, …).
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BucketSettings {
     /// The bucket's name; without it, everything is kept in the folder.
@@ -85,8 +85,8 @@ pub struct BucketSettings {
     pub prefix: String,
     /// The address of the object storage, where it isn't Amazon's.
     pub endpoint: Option<String>,
-    /// The region.
-    pub region: String,
+    /// The region; without it that of the environment, or `us-east-1`.
+    pub region: Option<String>,
     /// Whether the bucket is part of the host's name and not of the path.
     pub virtual_hosted: bool,
 }
@@ -191,14 +191,6 @@ impl Default for StorageSettings {
             sparse: false,
             s3: BucketSettings::default(),
         }
-    }
-}
-
-impl Default for BucketSettings {
-    fn default() -> Self {
-        let (bucket, endpoint) = (None, None);
-        let (prefix, region) = (String::new(), "us-east-1".to_owned());
-        Self { bucket, prefix, endpoint, region, virtual_hosted: false }
     }
 }
 

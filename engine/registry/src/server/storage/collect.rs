@@ -100,7 +100,9 @@ impl Storage {
             }
         }
         let gone = self.collect_blobs(&live, before, how.dry_run, &mut done)?;
-        self.look_again(marks, &gone)?;
+        if self.place.looks_again() && !how.dry_run {
+            self.look_again(marks, &gone)?;
+        }
         Ok(done)
     }
 
@@ -227,8 +229,13 @@ impl Storage {
 
     /// Where who adds can't be kept out: puts back what a manifest names that came meanwhile. Who
     /// came later than this looks again itself, and finds that something is missing.
-    fn look_again(&self, marks: HashMap<Name, Marks>, gone: &HashMap<Digest, Bytes>) -> Result<(), Refusal> {
-        for (name, mut known) in marks {
+    fn look_again(
+        &self,
+        mut marks: HashMap<Name, Marks>,
+        gone: &HashMap<Digest, Bytes>,
+    ) -> Result<(), Refusal> {
+        for name in self.repositories()? {
+            let mut known = marks.remove(&name).unwrap_or_default();
             let before = std::mem::take(&mut known.named);
             self.read_marks(&name, &mut known)?;
             let mut acts = Vec::new();

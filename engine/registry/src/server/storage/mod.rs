@@ -77,8 +77,8 @@ impl<P: AsRef<Path> + ?Sized> From<&P> for Where {
 impl std::fmt::Display for Where {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Folder(folder) => folder.display().fmt(f),
-            Self::Bucket(bucket) => bucket.fmt(f),
+            Self::Folder(folder) => write!(f, "folder {}", folder.display()),
+            Self::Bucket(bucket) => write!(f, "bucket {bucket}"),
         }
     }
 }

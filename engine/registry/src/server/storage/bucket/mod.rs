@@ -55,8 +55,8 @@ pub struct BucketConfig {
     pub prefix: String,
     /// The address of the object storage; Amazon's for the region where it is missing.
     pub endpoint: Option<String>,
-    /// The region.
-    pub region: String,
+    /// The region; `AWS_REGION` or `us-east-1` where it is missing.
+    pub region: Option<String>,
     /// Whether the bucket is part of the host's name (`BUCKET.HOST`) and not of the path.
     pub virtual_hosted: bool,
     /// Key and secret, in place of those of the environment.
@@ -83,7 +83,7 @@ impl BucketConfig {
             bucket: bucket.into(),
             prefix: String::new(),
             endpoint: None,
-            region: "us-east-1".to_owned(),
+            region: None,
             virtual_hosted: false,
             credentials: None,
             settle: Duration::from_secs(15 * 60),
@@ -147,10 +147,12 @@ impl Bucket {
         };
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(&config.bucket)
-            .with_region(&config.region)
             .with_virtual_hosted_style_request(config.virtual_hosted)
             .with_client_options(options)
             .with_retry(retry);
+        if let Some(region) = &config.region {
+            builder = builder.with_region(region);
+        }
         if let Some(endpoint) = &config.endpoint {
             builder = builder.with_endpoint(endpoint);
         }

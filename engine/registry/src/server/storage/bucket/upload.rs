@@ -20,6 +20,9 @@ use glassdock_image::digest::{Algorithm, Digest, Hasher};
 /// So many parts go before it is noted that they are there, for after a crash.
 const NOTE: usize = 8;
 
+/// So often a note is read again whose tail is gone.
+const TRIES: u32 = 3;
+
 /// What is noted of an upload.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Note {
@@ -84,10 +87,24 @@ impl BucketUpload {
     }
 
     pub(super) fn open(shared: &Arc<Shared>, key: &str) -> Result<Option<Self>, Refusal> {
-        let found = shared.wait(shared.get(&shared.location(key))).map_err(shared.failed("read", key))?;
-        let Some(bytes) = found else { return Ok(None) };
-        let note: Note =
-            serde_json::from_slice(&bytes).map_err(|error| shared.failed("understand", key)(error.into()))?;
+        for _ in 0..TRIES {
+            let found = shared.wait(shared.get(&shared.location(key))).map_err(shared.failed("read", key))?;
+            let Some(bytes) = found else { return Ok(None) };
+            let note: Note = serde_json::from_slice(&bytes)
+                .map_err(|error| shared.failed("understand", key)(error.into()))?;
+            let Some(tail) = &note.tail else { return Self::noted(shared, key, note, Vec::new()).map(Some) };
+            let bytes =
+                shared.wait(shared.get(&shared.location(tail))).map_err(shared.failed("read", tail))?;
+            // A note without its tail is one that another request replaces at this moment.
+            if let Some(bytes) = bytes {
+                return Self::noted(shared, key, note, bytes.into()).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The upload that a note tells of, with what came after its parts.
+    fn noted(shared: &Arc<Shared>, key: &str, note: Note, buffer: Vec<u8>) -> Result<Self, Refusal> {
         let thawed = note.hashers.iter().map(|(algorithm, state)| {
             let algorithm = if algorithm == "sha512" { Algorithm::Sha512 } else { Algorithm::Sha256 };
             Hasher::thaw(algorithm, &hex::decode(state).ok()?)
@@ -98,16 +115,9 @@ impl BucketUpload {
             .map_err(shared.failed("understand", key))?;
         let parts = Parts::new(shared, &note.content, note.multipart, note.parts);
         let mut upload = Self::with(shared, key, note.content, parts, hashers);
-        if let Some(tail) = note.tail {
-            let bytes =
-                shared.wait(shared.get(&shared.location(&tail))).map_err(shared.failed("read", &tail))?;
-            // A note without its tail is one that another request replaces at this moment.
-            let Some(bytes) = bytes else { return Ok(None) };
-            upload.buffer = bytes.into();
-            upload.tail = Some(tail);
-        }
-        upload.noted = Some((upload.parts.count(), upload.buffer.len()));
-        Ok(Some(upload))
+        upload.noted = Some((upload.parts.count(), buffer.len()));
+        (upload.buffer, upload.tail) = (buffer, note.tail);
+        Ok(upload)
     }
 
     fn failed(&self, act: &str) -> impl FnOnce(io::Error) -> Refusal + use<> {
@@ -124,7 +134,9 @@ impl BucketUpload {
         // On its way while the digests are computed.
         self.parts.put(bytes.clone()).map_err(self.failed("write a part of"))?;
         self.hashers.iter_mut().for_each(|hasher| hasher.update(&bytes));
-        if self.mark.is_none() && self.parts.count() >= self.noted.map_or(0, |(parts, _)| parts) + NOTE {
+        let noted = self.noted.map_or(0, |(parts, _)| parts);
+        // With the first part the object storage keeps something that a note must lead to.
+        if noted == 0 || self.parts.count() >= noted + NOTE {
             self.rest()?;
         }
         Ok(())

@@ -24,9 +24,7 @@ impl Place for Disk {
 
     fn read(&self, key: &str) -> Result<Option<Bytes>, Refusal> {
         let path = self.path(key);
-        absent_is_none(fs::read(&path))
-            .map(|found| found.map(Bytes::from))
-            .map_err(|source| Refusal::disk("read", &path, source))
+        absent_is_none(self.small.read(key, &path)).map_err(|source| Refusal::disk("read", &path, source))
     }
 
     fn look(&self, key: &str) -> Result<Option<Look>, Refusal> {

@@ -11,6 +11,7 @@
 
 mod files;
 pub(super) mod journal;
+mod small;
 mod upload;
 
 use std::collections::HashMap;
@@ -31,6 +32,7 @@ use journal::Journal;
 pub(super) struct Disk {
     root: PathBuf,
     temporary: AtomicU64,
+    small: small::Small,
     /// How far the digests of uploads are computed, by key.
     hashed: Hashed,
     /// `None` where what is written may be lost with the machine's power.
@@ -68,6 +70,7 @@ impl Disk {
         let mut disk = Self {
             root: root.to_owned(),
             temporary: AtomicU64::new(0),
+            small: small::Small::default(),
             hashed: Hashed::default(),
             journal: None,
             _keeper: None,
