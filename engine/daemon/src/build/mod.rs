@@ -132,11 +132,9 @@ pub struct Builds {
 ///
 /// If a folder is there and can't be removed.
 pub fn sweep(config: &Config) -> Result<(), Error> {
-    for folder in [config.root.join("builds"), mounts::run_folder(&config.run_dir)] {
-        match std::fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+    context::sweep(&config.root)?;
+    match std::fs::remove_dir_all(mounts::run_folder(&config.run_dir)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
-    Ok(())
 }
