@@ -102,8 +102,8 @@ fn dockerfiles_that_mean_no_good_do_none() {
     let mut doubling = "FROM scratch\nENV A=aaaaaaaa\n".to_owned();
     doubling.push_str(&"ENV A=$A$A\n".repeat(60));
     let mut many = "FROM scratch\nENV A=aaaaaaaa\n".to_owned();
-    many.push_str(&"ENV A=$A$A\n".repeat(16));
-    for number in 0..64 {
+    many.push_str(&"ENV A=$A$A\n".repeat(17));
+    for number in 0..9 {
         many.push_str(&format!("ENV B{number}=$A\n"));
     }
     let huge = format!("FROM scratch\n{}", "# nothing\n".repeat(900_000));
