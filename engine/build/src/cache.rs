@@ -6,9 +6,11 @@
 //!
 //! Nothing else goes in: no time, no name of the image, no path of this machine.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use glassdock_image::Digest;
+use glassdock_image::digest::{Algorithm, Hasher};
 use serde::{Deserialize, Serialize};
 
 /// All that a step's result depends on.
@@ -32,6 +34,13 @@ impl Step {
         Digest::of(&serde_json::to_vec(self).unwrap_or_default()).hex().to_owned()
     }
 
+    /// The step as it is remembered, to tell later why another one isn't it: many files are summed up
+    /// by their folders.
+    #[must_use]
+    pub fn remembered(&self) -> Self {
+        Self { files: outline(&self.files).into_owned(), ..self.clone() }
+    }
+
     /// Why this step isn't `before`, which stood on the same parent; `None` if it is the same.
     #[must_use]
     pub fn differs(&self, before: &Self) -> Option<String> {
@@ -41,12 +50,45 @@ impl Step {
         if let Some(name) = changed(&before.inputs, &self.inputs) {
             return Some(format!("the input {name} changed"));
         }
-        let path = changed(&before.files, &self.files)?;
-        Some(match (before.files.contains_key(path), self.files.contains_key(path)) {
+        let now = outline(&self.files);
+        let path = changed(&before.files, &now)?;
+        Some(match (before.files.contains_key(path), now.contains_key(path)) {
+            _ if path.ends_with('/') => format!("something in the folder {path} changed"),
             (true, false) => format!("the file {path} is gone"),
             (false, true) => format!("the file {path} is new"),
             _ => format!("the file {path} changed"),
         })
+    }
+}
+
+/// So many files are remembered by their names.
+const MOST_NAMES: usize = 1000;
+
+/// And folders so deep.
+const DEEPEST_FOLDERS: usize = 8;
+
+/// The files as they are remembered: themselves, or if there are too many the folders that they lie in, with a
+/// slash at the end; of too many folders, those above them.
+fn outline(files: &BTreeMap<String, String>) -> Cow<'_, BTreeMap<String, String>> {
+    if files.len() <= MOST_NAMES {
+        return Cow::Borrowed(files);
+    }
+    let mut depth = DEEPEST_FOLDERS;
+    loop {
+        let mut folders: BTreeMap<String, Hasher> = BTreeMap::new();
+        for (path, sum) in files {
+            let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+            let mut name: String = folder.split('/').take(depth).collect::<Vec<_>>().join("/");
+            name.push('/');
+            let hasher = folders.entry(name).or_insert_with(|| Hasher::new(Algorithm::Sha256));
+            hasher.update(path.as_bytes());
+            hasher.update(sum.as_bytes());
+        }
+        if folders.len() <= MOST_NAMES || depth == 0 {
+            let summed = folders.into_iter().map(|(name, hasher)| (name, hasher.finish().hex().to_owned()));
+            return Cow::Owned(summed.collect());
+        }
+        depth -= 1;
     }
 }
 
@@ -79,6 +121,24 @@ mod tests {
         assert_eq!(reason(&step("COPY a /", &[("a", "1"), ("b", "3")])), "the file b changed");
         assert_eq!(reason(&step("COPY a /", &[("a", "1")])), "the file b is gone");
         assert_eq!(reason(&step("COPY a /", &[("0", "1"), ("a", "1"), ("b", "2")])), "the file 0 is new");
+        let many = |changed: &str| -> Step {
+            let sum = |path: &str| if path == changed { "2" } else { "1" }.to_owned();
+            let paths = (0..3000).map(|number| format!("d{}/x/{number}", number % 3));
+            Step { files: paths.map(|path| (path.clone(), sum(&path))).collect(), ..Step::default() }
+        };
+        let remembered = many("").remembered();
+        assert_eq!(remembered.files.keys().collect::<Vec<_>>(), ["d0/x/", "d1/x/", "d2/x/"]);
+        assert_eq!(many("").differs(&remembered), None);
+        assert_eq!(
+            many("d1/x/4").differs(&remembered).unwrap_or_default(),
+            "something in the folder d1/x/ changed"
+        );
+        let flat = |count: usize| Step {
+            files: (0..count).map(|number| (number.to_string(), "1".into())).collect(),
+            ..Step::default()
+        };
+        assert_eq!(flat(5000).remembered().files.len(), 1);
+        assert!(flat(5001).differs(&flat(5000).remembered()).is_some());
         let mut argument = before.clone();
         argument.inputs.insert("HTTP_PROXY".into(), "x".into());
         assert_eq!(reason(&argument), "the input HTTP_PROXY changed");

@@ -1,4 +1,5 @@
-//! The context: the folder that a client sent or named, below `ROOT/builds`, gone when the build is over.
+//! The context: the folder that a client sent or named, below `ROOT/builds`, gone when the build is over
+//! (its files a little later: they wait in `ROOT/trash`).
 
 use std::fs::{self, DirBuilder, File};
 use std::io::Read;
@@ -172,11 +173,55 @@ impl Context {
     }
 }
 
+/// Where folders wait to be removed.
+const TRASH: &str = "trash";
+
 impl Drop for Context {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
+        // Removing many files takes long where the disk is told of each free block: nobody waits for that.
+        let trash = self.folder.ancestors().nth(2).map(|root| root.join(TRASH));
+        let moved = trash.ok_or_else(|| std::io::Error::other("it lies in no root")).and_then(|trash| {
+            fs::create_dir_all(&trash)?;
+            let to = trash.join(self.folder.file_name().unwrap_or_default());
+            fs::rename(&self.folder, &to).map(|()| to)
+        });
+        match moved {
+            Ok(folder) => remove_later(folder),
             // The next start of the engine sweeps it up.
-            tracing::warn!(folder = %self.folder.display(), %error, "a build's folder stays");
+            Err(error) => {
+                tracing::warn!(folder = %self.folder.display(), %error, "a build's folder stays");
+            }
         }
     }
+}
+
+fn remove_later(folder: PathBuf) {
+    let work = move || {
+        if let Err(error) = fs::remove_dir_all(&folder)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(folder = %folder.display(), %error, "what a build left stays");
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("remove".to_owned()).spawn(work) {
+        tracing::warn!(%error, "what a build left stays until the next start");
+    }
+}
+
+/// Removes what builds left that a crash ended, in the background.
+///
+/// # Errors
+///
+/// If it can't be put aside.
+pub fn sweep(root: &Path) -> Result<(), Error> {
+    let trash = root.join(TRASH);
+    for entry in fs::read_dir(root.join("builds")).into_iter().flatten() {
+        let entry = entry?;
+        fs::create_dir_all(&trash)?;
+        fs::rename(entry.path(), trash.join(entry.file_name()))?;
+    }
+    if trash.exists() {
+        remove_later(trash);
+    }
+    Ok(())
 }

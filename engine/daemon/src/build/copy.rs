@@ -1,7 +1,7 @@
 //! COPY and ADD: what is copied is found and summed up first, so that the cache can be asked;
 //! only what isn't known is written, into a stack of the layers below, whose difference is the layer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek};
 use std::os::unix::ffi::OsStrExt;
@@ -19,6 +19,7 @@ use glassdock_trace::Trace;
 
 use super::context::Context;
 use super::files::{self, Looks, Source};
+use super::links::Links;
 use super::remote::Fetched;
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
@@ -236,15 +237,15 @@ pub fn make_folder(
     }
     change(engine, trace, lease, context, below, &below.lower, stamp, |root| {
         root.create_dir_all(Path::new(folder), 0o755)?;
-        Ok(PathBuf::from(folder))
+        Ok((PathBuf::from(folder), None))
     })
 }
 
 /// Does `work` on a stack that takes changes, and makes a layer of them. The folders on the way to the
-/// place that `work` returns get the time `stamp`, so that the same input makes the same layer. `lower` are the
-/// layers that `work` sees, the uppermost first.
+/// place that `work` returns get the time `stamp`, so that the same input makes the same layer; what it wants
+/// linked is linked when the stack is gone. `lower` are the layers that `work` sees, the uppermost first.
 #[expect(clippy::too_many_arguments, reason = "where it is done, on what, and what")]
-fn change(
+fn change<'a>(
     engine: &Engine,
     trace: &Trace,
     lease: &images::Lease,
@@ -252,7 +253,7 @@ fn change(
     below: &Below,
     lower: &[PathBuf],
     stamp: u64,
-    work: impl FnOnce(&Root) -> Result<PathBuf, Error>,
+    work: impl FnOnce(&Root) -> Result<(PathBuf, Option<Links<'a>>), Error>,
 ) -> Result<Option<Made>, Error> {
     let scratch = context.scratch()?;
     let (upper, own) = (scratch.join("upper"), scratch.join("work"));
@@ -266,8 +267,11 @@ fn change(
     {
         let stack = Overlay { lower: lower.clone(), upper: Some((upper.clone(), own)), volatile: true };
         let mount = stack.mount(trace)?;
-        let place = work(&mount.root()?)?;
+        let (place, links) = work(&mount.root()?)?;
         drop(mount);
+        if let Some(links) = links {
+            links.make(&Root::open(&upper)?)?;
+        }
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(stamp);
         let mut folder = upper.clone();
         for part in place.strip_prefix("/").unwrap_or(&place) {
@@ -290,8 +294,12 @@ fn change(
     Ok(made)
 }
 
-/// Writes all sources below a root; returns the folder that they went to.
-fn write(root: &Root, copying: &Copying, gathered: &Gathered) -> Result<PathBuf, Error> {
+/// Writes all sources below a root; returns the folder that they went to, and what is still to be linked there.
+fn write<'a>(
+    root: &Root,
+    copying: &Copying,
+    gathered: &'a Gathered,
+) -> Result<(PathBuf, Option<Links<'a>>), Error> {
     let destination = clean(&copying.destination);
     let there = root.resolve(Path::new(&destination)).ok();
     let is_folder = there.map(|place| place.is_dir()).transpose()?.unwrap_or(false);
@@ -328,6 +336,15 @@ fn write(root: &Root, copying: &Copying, gathered: &Gathered) -> Result<PathBuf,
         let own = if into { files::base(path) } else { files::base(&destination) };
         folder.join(own)
     };
+    let links = match gathered.sources.as_slice() {
+        // Of several sources a later one may replace what an earlier one brought.
+        [only] if copying.documents.is_empty() && looks.is_plain() && !copying.parents && only.is_folder => {
+            Some(Links::of(only, root, &folder)?)
+        }
+        _ => None,
+    };
+    let none = HashSet::new();
+    let linked = links.as_ref().map_or(&none, |links| &links.paths);
     let descriptor = || Ok::<_, Error>(root.resolve(Path::new("/"))?.into());
     let (reader, writer) = io::pipe()?;
     std::thread::scope(|scope| {
@@ -342,7 +359,7 @@ fn write(root: &Root, copying: &Copying, gathered: &Gathered) -> Result<PathBuf,
                     }
                     (false, false) => name(&source.path),
                 };
-                source.archive(&to, &looks, &mut out)?;
+                source.archive(&to, &looks, linked, &mut out)?;
             }
             for (path, content) in &copying.documents {
                 let mut header = tar::Header::new_gnu();
@@ -370,7 +387,7 @@ fn write(root: &Root, copying: &Copying, gathered: &Gathered) -> Result<PathBuf,
         let target = Target::new(folder.as_os_str().as_bytes(), false, owner)?;
         layer::extract(descriptor()?, &target, layer::decompressed(archive)?, Limits::default())?;
     }
-    Ok(folder)
+    Ok((folder, links))
 }
 
 /// Whether a file is an archive that ADD unpacks.

@@ -1,7 +1,7 @@
 //! Files on their way from the context or a stage: which they are, what they consist of
 //! (for the cache), and as an archive (to be written).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
@@ -54,7 +54,21 @@ pub struct Looks {
     pub keep_owner: bool,
 }
 
+impl Looks {
+    /// Whether files stay as the context has them.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        self.owner.is_none() && self.mode.is_none() && self.latest.is_none() && !self.keep_owner
+    }
+}
+
 impl Source {
+    /// What is copied: paths below the source, sorted.
+    #[must_use]
+    pub fn entries(&self) -> &[(PathBuf, Metadata)] {
+        &self.entries
+    }
+
     /// Finds a source below a root; links are followed inside of it.
     ///
     /// # Errors
@@ -104,7 +118,7 @@ impl Source {
     }
 
     /// The way to an entry: through the descriptor, whose link is followed once and no other.
-    fn way(&self, below: &Path) -> PathBuf {
+    pub(super) fn way(&self, below: &Path) -> PathBuf {
         let fd = PathBuf::from(format!("/proc/self/fd/{}", self.place.as_fd().as_raw_fd()));
         if below.as_os_str().is_empty() { fd } else { fd.join(below) }
     }
@@ -228,14 +242,20 @@ impl Source {
         }
     }
 
-    /// Writes the source as entries of an archive, below `to` (or, a file, as `to`).
+    /// Writes the source as entries of an archive, below `to` (or, a file, as `to`), but for what is linked.
     ///
     /// # Errors
     ///
     /// Those of reading and writing.
-    pub fn archive(&self, to: &Path, looks: &Looks, out: &mut tar::Builder<impl Write>) -> io::Result<()> {
+    pub fn archive(
+        &self,
+        to: &Path,
+        looks: &Looks,
+        linked: &HashSet<PathBuf>,
+        out: &mut tar::Builder<impl Write>,
+    ) -> io::Result<()> {
         let mut firsts: HashMap<(u64, u64), PathBuf> = HashMap::new();
-        for (path, metadata) in &self.entries {
+        for (path, metadata) in self.entries.iter().filter(|(path, _)| !linked.contains(path)) {
             let name = if path.as_os_str().is_empty() { to.to_owned() } else { to.join(path) };
             let name = name.strip_prefix("/").unwrap_or(&name).to_owned();
             let mut header = header(metadata, looks);

@@ -12,7 +12,7 @@
 //! Reading order: what was asked for ([`request`]), the context ([`context`]), the words
 //! ([`words`]), the stages side by side ([`builder`], [`stage`]), what a step is called (`history`)
 //! and what is known of it (`remember`), the steps that make layers (`steps`), and how each kind of
-//! them is done ([`run`] with `mounts`, [`session`] and [`caches`]; [`copy`] with [`files`] and [`remote`]).
+//! them is done ([`run`] with `mounts`, [`session`] and [`caches`]; [`copy`] with [`files`], `links` and [`remote`]).
 //!
 //! Invariants: a build that fails, or whose client leaves, leaves no container, mount or
 //! folder; the image is there only when its last step is done.
@@ -46,6 +46,8 @@ pub mod remote;
 pub mod copy;
 
 pub mod files;
+
+mod links;
 
 use crate::call::Call;
 use crate::config::Config;
@@ -132,11 +134,9 @@ pub struct Builds {
 ///
 /// If a folder is there and can't be removed.
 pub fn sweep(config: &Config) -> Result<(), Error> {
-    for folder in [config.root.join("builds"), mounts::run_folder(&config.run_dir)] {
-        match std::fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
+    context::sweep(&config.root)?;
+    match std::fs::remove_dir_all(mounts::run_folder(&config.run_dir)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
     }
-    Ok(())
 }

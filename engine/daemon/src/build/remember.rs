@@ -161,7 +161,7 @@ impl Stage {
             let failed = |error: serde_json::Error| Error::of(Kind::Internal, &error);
             let (known, last) = (
                 serde_json::to_string(&known).map_err(failed)?,
-                serde_json::to_string(&step).map_err(failed)?,
+                serde_json::to_string(&step.remembered()).map_err(failed)?,
             );
             let remember = shared.engine.blocking(move |engine| {
                 let state = engine.images.state();

@@ -74,8 +74,7 @@ impl Wish {
         });
         let platform = match call.query("platform").filter(|platform| !platform.is_empty()) {
             None => Platform::host(),
-            Some(text) => Platform::parse(text)
-                .ok_or_else(|| Error::invalid(format!("{text:?} is an invalid platform")))?,
+            Some(text) => platform(text)?,
         };
         let dockerfile = call.query("dockerfile").filter(|path| !path.is_empty()).unwrap_or("Dockerfile");
         Ok(Self {
@@ -97,6 +96,22 @@ impl Wish {
     }
 }
 
+/// The systems and machines that a platform of one word may name.
+const KNOWN: [&str; 20] = [
+    "linux", "windows", "darwin", "freebsd", "amd64", "x86_64", "x86-64", "386", "i386", "arm64", "aarch64",
+    "arm", "armhf", "armel", "ppc64le", "riscv64", "s390x", "mips64le", "loong64", "wasm",
+];
+
+/// `linux/arm64`, or only one of its words.
+fn platform(text: &str) -> Result<Platform, Error> {
+    if !text.contains('/') && !KNOWN.contains(&text.to_ascii_lowercase().as_str()) {
+        return Err(Error::invalid(format!(
+            "{text:?}: unknown operating system or architecture: invalid argument"
+        )));
+    }
+    Platform::parse(text).ok_or_else(|| Error::invalid(format!("{text:?} is an invalid platform")))
+}
+
 fn host(call: &Call) -> Result<HostConfig, Error> {
     let number = |name: &str| Ok::<_, Error>(call.number(name)?.unwrap_or(0));
     let text = |name: &str| call.query(name).unwrap_or_default().to_owned();
@@ -105,10 +120,10 @@ fn host(call: &Call) -> Result<HostConfig, Error> {
         shm_size: number("shmsize")?,
         ..HostConfig::default()
     };
-    let hosts = text("extrahosts");
-    if !hosts.is_empty() {
-        host.extra_hosts = Some(hosts.split(',').map(str::to_owned).collect());
-    }
+    // One parameter a host.
+    let hosts: Vec<String> =
+        call.query_all("extrahosts").filter(|host| !host.is_empty()).map(str::to_owned).collect();
+    host.extra_hosts = (!hosts.is_empty()).then_some(hosts);
     host.security_opt = json(call, "securityopt")?;
     let resources = &mut host.resources;
     resources.memory = number("memory")?;

@@ -15,6 +15,10 @@ use super::copy::Below;
 use super::words::Words;
 use crate::error::{Error, Kind};
 
+/// All variables and labels have at most so many bytes: more than any program can be given, and few enough
+/// that a file of short lines can't take the daemon's memory.
+const LARGEST_CONFIG: usize = 8 << 20;
+
 /// A stage, as far as it is built.
 #[derive(Clone, Debug)]
 pub struct Stage {
@@ -197,7 +201,19 @@ impl Stage {
         let get = |name: &str| arguments.get(name).cloned();
         change::apply(instruction, &mut self.config.config, &mut self.state, escape, &get)
             .map(drop)
-            .map_err(|error| Error::invalid(format!("dockerfile line {}: {}", error.at.line, error.problem)))
+            .map_err(|error| {
+                Error::invalid(format!("dockerfile line {}: {}", error.at.line, error.problem))
+            })?;
+        let process = &self.config.config;
+        let labels = process.labels.iter().map(|(name, value)| name.len() + value.len());
+        let size = process.env.iter().map(String::len).chain(labels).sum::<usize>();
+        if size > LARGEST_CONFIG {
+            return Err(Error::invalid(format!(
+                "dockerfile line {}: the environment and the labels are larger than {LARGEST_CONFIG} bytes",
+                instruction.at().line
+            )));
+        }
+        Ok(())
     }
 
     async fn note(&mut self, shared: &Shared, trace: &Trace, keyed: &str, shown: &str) -> Result<(), Error> {

@@ -31,8 +31,8 @@ pub(crate) fn post(lab: &Lab, query: &str, headers: &str, files: &[(&str, &[u8])
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Every file below a folder that has these bytes.
-fn files_with(folder: &Path, needle: &[u8]) -> Vec<std::path::PathBuf> {
+/// Every file below a folder that has this text.
+fn files_with(folder: &Path, needle: &str) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     let mut waiting = vec![folder.to_owned()];
     while let Some(folder) = waiting.pop() {
@@ -42,7 +42,7 @@ fn files_with(folder: &Path, needle: &[u8]) -> Vec<std::path::PathBuf> {
                 waiting.push(entry.path());
             } else if kind.is_file() {
                 let bytes = std::fs::read(entry.path()).unwrap_or_default();
-                if bytes.windows(needle.len()).any(|window| window == needle) {
+                if String::from_utf8_lossy(&bytes).contains(needle) {
                     found.push(entry.path());
                 }
             }
@@ -133,7 +133,7 @@ RUN --mount=type=secret,id=other test ! -e /run/secrets/other\n";
     assert!(sums.len() >= 2 && sums[0] == sums[1], "{words}");
     // It is in no layer, no history, no record, no trace and no file.
     assert!(!lab.request("GET", "/images/secretive/history", "").1.contains("hush-hush-7"));
-    assert_eq!(files_with(&lab.root(), b"hush-hush-7"), Vec::<std::path::PathBuf>::new());
+    assert_eq!(files_with(&lab.root(), "hush-hush-7"), Vec::<std::path::PathBuf>::new());
     let run = lab.root().with_file_name("run").join("builds");
     assert_eq!(std::fs::read_dir(&run).map_or(0, Iterator::count), 0);
     // The session ended with the build.

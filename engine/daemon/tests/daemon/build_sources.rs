@@ -210,6 +210,49 @@ fn archives_are_unpacked_however_they_are_compressed() {
 }
 
 #[test]
+fn files_that_are_linked_are_as_good_as_copies() {
+    let Some(lab) = lab() else { return };
+    let folder = context(&[
+        (
+            "Dockerfile",
+            "FROM busybox AS base\nRUN mkdir -p /d/sub /usr/lib && echo old > /d/sub/b && echo old > /d/other && ln -s usr/lib /lib && mkdir -p /k/a\n\
+             FROM base AS made\nCOPY d /d\nCOPY d /again\nRUN echo more >> /d/sub/b && cat /again/sub/b /d/sub/b\n\
+             FROM base AS kinds\nCOPY d/sub /k\n",
+        ),
+        ("d/sub/a", "a\n"),
+        ("d/sub/b", "b\n"),
+        ("d/sub/c", "c\n"),
+        ("d/x", "x\n"),
+        ("d/y", "y\n"),
+        ("d/other", "new\n"),
+    ]);
+    // A name for one that has another one already.
+    std::fs::hard_link(folder.path().join("d/x"), folder.path().join("d/z")).expect("a link");
+    let sum = |image: &str| {
+        let list = "cd /d && find . -type f | sort | xargs cat && find . | sort | xargs stat -c '%n %a %u:%g %h' && ls /again /again/sub";
+        shell(&lab, image, list)
+    };
+    let Some(linked) = build(&lab, folder.path(), &["-t", "linked", "--target", "made"]) else { return };
+    let words = said(&linked);
+    assert!(linked.status.success() && words.contains("b\nb\nmore\n"), "{words}");
+    // With a fixed time all is copied: the image is the same but for its times.
+    let epoch = ["--build-arg", "SOURCE_DATE_EPOCH=4000000000", "-t", "copied", "--target", "made"];
+    let copied = build(&lab, folder.path(), &epoch).expect("docker");
+    assert!(copied.status.success(), "{}", said(&copied));
+    let found = sum("linked");
+    assert!(found.starts_with("new\na\nb\nmore\nc\nx\ny\nx\n"), "{found}");
+    assert_eq!(found, sum("copied"));
+    let layers = |image: &str| {
+        let (_, image) = lab.json("GET", &format!("/images/{image}/json"), "");
+        image["RootFS"]["Layers"].as_array().cloned().unwrap_or_default()
+    };
+    assert_eq!(layers("linked").get(2), layers("copied").get(2), "the layer of COPY");
+    // A file does not take a folder's place.
+    let kinds = said(&build(&lab, folder.path(), &["--target", "kinds"]).expect("docker"));
+    assert!(kinds.contains("overwrite"), "{kinds}");
+}
+
+#[test]
 fn copy_has_flags() {
     let Some(lab) = lab() else { return };
     let files = [

@@ -6,6 +6,8 @@ mod support;
 
 mod build;
 
+mod build_hostile;
+
 mod build_mounts;
 
 mod build_sources;

@@ -64,7 +64,8 @@ impl Images {
             if let Some(shared) = shared.upgrade() {
                 *shared.settling.lock().unwrap_or_else(PoisonError::into_inner) = false;
                 // If it fails, more is verified after a power loss; nothing is lost.
-                let _ = Self { store, layers, state, shared }.settle();
+                let images = Self { store, layers, state, shared };
+                let _ = images.settle().and_then(|()| Ok(images.state.checkpoint()?));
             }
         });
         *settling = thread.is_ok();

@@ -127,6 +127,7 @@ const MIGRATIONS: &[&str] = &["
 #[derive(Clone, Debug)]
 pub struct State {
     connection: Arc<Mutex<Connection>>,
+    path: PathBuf,
 }
 
 impl State {
@@ -146,7 +147,7 @@ impl State {
         let mut connection = Connection::open(&path).map_err(corrupt)?;
         connection.busy_timeout(Duration::from_secs(10)).map_err(corrupt)?;
         connection
-            .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;")
+            .execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON; PRAGMA wal_autocheckpoint=4000;")
             .map_err(corrupt)?;
         let sound: String =
             connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(corrupt)?;
@@ -155,7 +156,7 @@ impl State {
         }
         migrate(&mut connection, root, &path)?;
         connection.set_prepared_statement_cache_capacity(64);
-        Ok(Self { connection: Arc::new(Mutex::new(connection)) })
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), path })
     }
 
     pub(crate) fn read<T>(
@@ -178,6 +179,17 @@ impl State {
         let value = change(&transaction).map_err(failed(act))?;
         transaction.commit().map_err(failed(act))?;
         Ok(value)
+    }
+
+    /// Brings the log's content into the database's own file, on a connection of its own: whoever writes
+    /// meanwhile doesn't wait. Without it a commit does so once in a while, and waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses.
+    pub fn checkpoint(&self) -> Result<(), Error> {
+        let own = Connection::open(&self.path).map_err(failed("checkpoint"))?;
+        own.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(failed("checkpoint"))
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {

@@ -155,7 +155,7 @@ fn query(args: &Args, dockerfile: &str) -> Result<Vec<(&'static str, String)>, F
     put("securityopt", json!(security), security.is_empty());
     let nothing = ulimits.is_empty();
     put("ulimits", Value::from(ulimits), nothing);
-    pairs.push(("extrahosts", args.list("add-host").join(",")));
+    pairs.extend(args.list("add-host").into_iter().map(|host| ("extrahosts", host.to_owned())));
     if args.changed("isolation") {
         complain("WARNING: --isolation has no meaning on Linux");
     }
