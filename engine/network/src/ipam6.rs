@@ -10,6 +10,10 @@ use crate::model::{Ipam6, NewIpam6};
 /// The longest prefix that leaves room for a gateway and a container.
 const LONGEST: u8 = 126;
 
+/// Addresses that a network can't have among its own: the loopback's, and the first of those that
+/// are for groups (RFC 4291, 2.5.3 and 2.7).
+const RESERVED: [Ipv6Addr; 2] = [Ipv6Addr::LOCALHOST, Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)];
+
 /// The IPv6 addresses of a new network, as far as the user named them. `ours` are those of the
 /// engine's other networks; `mark` is what tells this engine from others.
 pub(crate) fn plan(new: &NewIpam6, ours: &[Cidr6], mark: &str) -> Result<Ipam6, Error> {
@@ -23,6 +27,11 @@ pub(crate) fn plan(new: &NewIpam6, ours: &[Cidr6], mark: &str) -> Result<Ipam6, 
         Some(subnet) if subnet.prefix() > LONGEST => {
             return Err(Error::Invalid(format!(
                 "invalid subnet {subnet}: no room for a gateway and a container"
+            )));
+        }
+        Some(subnet) if RESERVED.into_iter().any(|address| subnet.contains(address)) => {
+            return Err(Error::Invalid(format!(
+                "invalid subnet {subnet}: it has addresses that no host can have"
             )));
         }
         Some(subnet) if ours.iter().any(|other| other.overlaps(subnet)) => {
@@ -119,7 +128,7 @@ mod tests {
         let outside = ipam.pick("n", Some(Ipv6Addr::LOCALHOST), &taken);
         assert!(matches!(outside, Err(Error::OutsideSubnet { .. })));
         let ours = ["fd00:7::/64".parse().expect("a CIDR")];
-        for wrong in ["fd00:7::1/64", "fd00:8::/127", "fd00:7::/80"] {
+        for wrong in ["fd00:7::1/64", "fd00:8::/127", "fd00:7::/80", "::/0", "::/64", "ff00::/8"] {
             assert!(plan(&new(wrong), &ours, "").is_err(), "{wrong} was taken");
         }
     }

@@ -116,7 +116,7 @@ fn host_config(args: &Args) -> Result<Value, String> {
         "ExtraHosts": args.all("add-host").filter_map(|host| check::add_host(host).ok()).collect::<Vec<_>>(),
         "GroupAdd": args.list("group-add"),
         "IpcMode": args.text("ipc"),
-        "Links": args.all("link").map(link).collect::<Vec<_>>(),
+        "Links": Some(args.all("link").map(link).collect::<Vec<_>>()).filter(|links| !links.is_empty()),
         "OomScoreAdj": args.number("oom-score-adj").unwrap_or(0),
         "PidMode": checked(args, "pid", "PID", |mode| mode.is_empty() || mode == "host" || is_container(mode))?,
         "Privileged": args.is("privileged"),
