@@ -131,6 +131,14 @@ fn flags_win_over_the_environment_and_that_over_the_file() -> Result<()> {
     {
         assert!(printed.lines().any(|printed| printed == line), "{line}: {printed}");
     }
+    let mut bucket = glassdock();
+    bucket.args(["config", "--s3-bucket", "images", "--s3-endpoint", "https://s3.test"]);
+    bucket.env("AWS_ACCESS_KEY_ID", "somebody").env("AWS_SECRET_ACCESS_KEY", "a secret");
+    let printed = String::from_utf8(bucket.output()?.stdout)?;
+    for line in ["    bucket: images", "    endpoint: https://s3.test"] {
+        assert!(printed.lines().any(|printed| printed == line), "{line}: {printed}");
+    }
+    assert!(!printed.contains("somebody") && !printed.contains("a secret"), "{printed}");
     std::fs::write(&file, "limits:\n  idel: 1s\n")?;
     let wrong = glassdock().args(["serve", "--config"]).arg(&file).output()?;
     let words = String::from_utf8(wrong.stderr)?;

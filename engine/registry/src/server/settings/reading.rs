@@ -7,7 +7,7 @@ use serde_yaml::{Mapping, Value};
 use super::{Error, Settings};
 
 impl Settings {
-    /// Reads the file, if there is one, and then what is said on top of it: keys of [`KEYS`],
+    /// Reads the file, if there is one, and then what is said on top of it: keys of [`KEYS`](super::KEYS),
     /// and values as they would stand in the file.
     ///
     /// # Errors
