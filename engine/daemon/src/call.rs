@@ -10,6 +10,7 @@ use http::request::Parts;
 use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
 use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -126,6 +127,12 @@ impl Call {
     /// Invalid, if it is neither.
     pub fn filters(&self) -> Result<crate::route::Filters, Error> {
         crate::route::Filters::parse(self.query("filters").unwrap_or_default())
+    }
+
+    /// Tells when the client has left before it had an answer.
+    #[must_use]
+    pub fn gone(&self) -> CancellationToken {
+        self.parts.extensions.get::<CancellationToken>().cloned().unwrap_or_default()
     }
 
     /// A header's value, if it is text.

@@ -3,6 +3,7 @@
 
 use glassdock_trace::{Body, Outcome};
 use http::Method;
+use tokio_util::sync::CancellationToken;
 
 use crate::call::Call;
 use crate::reply::{Reply, Response};
@@ -161,7 +162,8 @@ pub fn is_traced(route: &Route) -> bool {
 /// Puts a request into its operation, runs its handler, and records both.
 ///
 /// The handler runs in a task of its own: a client that vanishes does not leave a
-/// change half done, and a panic ends nothing but this request.
+/// change half done, and a panic ends nothing but this request. Who wants to end with
+/// the client asks [`Call::gone`].
 ///
 /// # Errors
 ///
@@ -176,7 +178,12 @@ pub async fn traced(route: &'static Route, mut call: Call) -> Reply {
     let span = part.trace().begin_async(Body::ApiRequest { method, path, status: None }).await?;
     call.trace = span.trace().clone();
     call.operation = Some(part.clone());
+    // Dropped with this future, when the client leaves before it has an answer.
+    let gone = CancellationToken::new();
+    call.parts.extensions.insert(gone.clone());
+    let leaving = gone.drop_guard();
     let ended = tokio::spawn((route.handler)(call)).await;
+    leaving.disarm();
     let result = ended.unwrap_or_else(|error| Err(error.into()));
     let status = match &result {
         Ok(response) => response.status(),

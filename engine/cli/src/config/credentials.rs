@@ -44,7 +44,31 @@ pub(crate) fn header(config: &mut Config, registry: &str) -> String {
     encode(&credentials, &key)
 }
 
+/// The header `X-Registry-Config`, for a request that may ask several registries: all credentials that are
+/// kept, by their registries; nothing, where none are.
+pub(crate) fn all_header(config: &mut Config) -> Option<String> {
+    let names = |config: &mut Config, list: &str| -> Vec<String> {
+        let all = config.all().get(list).and_then(Value::as_object);
+        all.into_iter().flatten().map(|(name, _)| name.clone()).collect()
+    };
+    let mut keys = names(config, "auths");
+    keys.extend(names(config, "credHelpers"));
+    keys.sort_unstable();
+    keys.dedup();
+    let mut all = Map::new();
+    for key in keys {
+        if let Some(credentials) = load(config, &key) {
+            all.insert(key.clone(), body(&credentials, &key).into());
+        }
+    }
+    (!all.is_empty()).then(|| URL_SAFE.encode(Value::Object(all).to_string()))
+}
+
 fn encode(credentials: &Credentials, key: &str) -> String {
+    URL_SAFE.encode(Value::Object(body(credentials, key)).to_string())
+}
+
+fn body(credentials: &Credentials, key: &str) -> Map<String, Value> {
     let mut body = Map::new();
     if !credentials.user.is_empty() {
         body.insert("username".to_owned(), credentials.user.clone().into());
@@ -56,7 +80,7 @@ fn encode(credentials: &Credentials, key: &str) -> String {
     if !body.is_empty() {
         body.insert("serveraddress".to_owned(), key.into());
     }
-    URL_SAFE.encode(Value::Object(body).to_string())
+    body
 }
 
 /// The credentials that are kept for a registry.

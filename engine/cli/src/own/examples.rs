@@ -34,6 +34,8 @@ pub(crate) fn examples(command: &str) -> &'static [&'static str] {
         "build" => &[
             "build -t app:1 .",
             "build -f Dockerfile.test --build-arg VERSION=2 .",
+            "build --secret id=token,src=token.txt --ssh default .",
+            "build https://example.org/repository.git#main:folder",
             "build --check Dockerfile        # without a daemon",
         ],
         "images" => &["images", "images --format json"],

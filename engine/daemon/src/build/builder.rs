@@ -167,12 +167,15 @@ impl Shared {
                 let _ = give.send(stage);
                 Ok(well)
             }));
-        }
-        while let Some(ended) = tasks.join_next().await {
-            if !ended?? {
+            // Who steps through the build sees one stage after the other.
+            if self.part.operation().gate().is_some() && !all_well(&mut tasks).await? {
                 self.part.set_status(1);
                 return Ok(());
             }
+        }
+        if !all_well(&mut tasks).await? {
+            self.part.set_status(1);
+            return Ok(());
         }
         let last = done.get(&self.plan.target).and_then(|built| built.borrow().clone());
         let mut last = last.ok_or_else(|| Error::internal("the target is not built"))?;
@@ -201,6 +204,16 @@ impl Shared {
         let all = first + stages.sum::<usize>() + usize::from(!self.wish.labels.is_empty());
         format!("Step {number}/{all} : {source}\n")
     }
+}
+
+/// Waits for stages; false as soon as the command of one failed.
+async fn all_well(tasks: &mut JoinSet<Result<bool, Error>>) -> Result<bool, Error> {
+    while let Some(ended) = tasks.join_next().await {
+        if !ended?? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A stage that is to be built.

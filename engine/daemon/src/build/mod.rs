@@ -65,6 +65,7 @@ pub(crate) async fn build(mut call: Call) -> Reply {
     let part = call.operation.clone().ok_or_else(|| Error::internal("a build needs an operation"))?;
     let (sender, lines) = stream::lines();
     let (engine, trace) = stream::parts(&call);
+    let gone = call.gone();
     let told = sender.clone();
     let kept = std::sync::Arc::clone(&part);
     let work = async move {
@@ -82,7 +83,7 @@ pub(crate) async fn build(mut call: Call) -> Reply {
         Box::pin(builder::Builder { engine, trace, part: kept, wish, auth, told, context, lent }.build())
             .await
     };
-    Box::pin(stream::reply(Some(part), sender, lines, Box::pin(work))).await
+    Box::pin(stream::reply_unless(gone, Some(part), sender, lines, Box::pin(work))).await
 }
 
 fn root_of(engine: &std::sync::Arc<crate::engine::Engine>) -> &std::path::Path {

@@ -84,19 +84,23 @@ impl Running<'_> {
             Found { id: self.image.clone(), config: self.config.clone(), layers: self.below.lower.clone() };
         let trace = self.trace.clone();
         let beside = self.ready.beside.clone();
-        let made = self
-            .engine
-            .blocking(move |engine| create::make_of(engine, &trace, None, request, found, beside))
-            .await;
-        let (container, _) = made?;
+        let made = self.engine.blocking(move |engine| {
+            let (container, _) = create::make_of(engine, &trace, None, request, found, beside)?;
+            // Should nobody wait any more, the container goes with this answer that nobody takes.
+            let kept = Kept::new(engine, &container, &trace);
+            Ok::<_, Error>((container, kept))
+        });
+        let (container, mut kept) = made.await?;
         container.emit(self.engine, "create", &[]);
-        let mut kept = Kept::new(self.engine, &container, self.trace);
         self.words.text(&format!(" ---> Running in {}\n", short(&container.id)));
         let mut progress = container.progress();
         let (give, coming) = oneshot::channel();
         let streams = Streams { stdin: false, stdout: true, stderr: true };
         container.waiting_clients().push(Waiting { streams, give });
-        start::run(self.engine, &container, self.trace, self.part).await?;
+        // A start that has begun comes to its end, whoever waits for it: only then can the container go.
+        let (engine, starting) = (Arc::clone(self.engine), Arc::clone(&container));
+        let (trace, part) = (self.trace.clone(), Arc::clone(self.part));
+        tokio::spawn(async move { start::run(&engine, &starting, &trace, &part).await }).await??;
         if let Ok(stream) = coming.await {
             self.listen(streams::of_shim(stream)?).await;
         }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::sync::CancellationToken;
 
 use super::progress;
 use crate::call::Call;
@@ -21,6 +22,18 @@ use crate::reply::{self, Reply};
 /// Runs `work`, which writes lines to `sender`, until it is done or the client has
 /// left; so long, its operation stays open.
 pub(crate) async fn reply(
+    operation: Option<Arc<Use>>,
+    sender: UnboundedSender<Bytes>,
+    lines: UnboundedReceiver<Bytes>,
+    work: impl Future<Output = Result<(), Error>> + Send + 'static,
+) -> Reply {
+    reply_unless(CancellationToken::new(), operation, sender, lines, work).await
+}
+
+/// As [`reply`], for work that may say nothing for long: it ends too when the client is `gone` before the
+/// first line.
+pub(crate) async fn reply_unless(
+    gone: CancellationToken,
     operation: Option<Arc<Use>>,
     sender: UnboundedSender<Bytes>,
     mut lines: UnboundedReceiver<Bytes>,
@@ -44,7 +57,11 @@ pub(crate) async fn reply(
             }
         }
     });
-    let first = lines.recv().await;
+    let first = tokio::select! {
+        first = lines.recv() => first,
+        // Without the lines' end the work ends as well. Nobody reads this answer.
+        () = gone.cancelled() => return Err(Error::internal("the client left")),
+    };
     // From here on the work's errors go into the stream; one may have come just before.
     failed.close();
     let late = match (&first, failed.try_recv().ok()) {

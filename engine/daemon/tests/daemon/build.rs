@@ -187,12 +187,19 @@ fn what_fails_says_where_and_leaves_nothing() {
 #[test]
 fn a_client_that_leaves_ends_its_build() {
     let Some(lab) = lab() else { return };
+    // A quiet one hears nothing before the end.
+    for quiet in [false, true] {
+        leaves(&lab, quiet);
+    }
+}
+
+fn leaves(lab: &Lab, quiet: bool) {
     let folder = context(&[("Dockerfile", "FROM busybox\nRUN sleep 600\n")]);
     let child = Command::new("docker")
         .env("DOCKER_BUILDKIT", "0")
         .arg("--host")
         .arg(format!("unix://{}", lab.socket().display()))
-        .arg("build")
+        .args(["build", if quiet { "--quiet" } else { "--rm" }])
         .arg(folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())

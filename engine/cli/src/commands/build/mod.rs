@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use super::text;
 use crate::client::messages::{Lines, Screen, show};
 use crate::client::with_query;
+use crate::config::credentials;
 use crate::context::Context;
 use crate::failure::{Failure, file_failure};
 use crate::show::output::complain;
@@ -55,6 +56,7 @@ pub(crate) async fn build(cx: &mut Context, args: &Args) -> Result<(), Failure> 
     let lent = lend::lend(cx, args).await?;
     let mut headers = vec![("content-type", "application/x-tar".to_owned())];
     headers.extend(lent.header.clone().map(|id| ("x-glassdock-build", id)));
+    headers.extend(credentials::all_header(&mut cx.config).map(|all| ("x-registry-config", all)));
     let path = with_query("/build", &pairs);
     let response = cx.client.send_stream(Method::POST, &path, stream, &headers).await?;
     if !quiet && progress != "json" && context.remote.is_none() {
