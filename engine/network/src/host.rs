@@ -233,7 +233,17 @@ pub(crate) fn enable_forwarding(trace: &Trace, version: Version) -> Result<bool,
 /// Puts the switch back, unless somebody else has come to need it: another bridge
 /// stands for a program that passes packets on too.
 pub(crate) fn restore_forwarding(trace: &Trace, version: Version) -> Result<(), Error> {
-    if Links::here()?.list()?.iter().any(|link| link.kind == "bridge") {
+    let mut links = Links::here()?;
+    let mut bridges = links.list()?;
+    bridges.retain(|link| link.kind == "bridge");
+    if version == Version::V6 {
+        // One that has only the address that the kernel gives to each link needs nothing passed on.
+        let addresses = links.addresses_v6()?;
+        bridges.retain(|bridge| {
+            addresses.iter().any(|(index, own, _)| *index == bridge.index && !own.is_unicast_link_local())
+        });
+    }
+    if !bridges.is_empty() {
         return Ok(());
     }
     let (name, file) = version.forwarding();

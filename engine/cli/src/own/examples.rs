@@ -63,12 +63,16 @@ pub(crate) fn examples(command: &str) -> &'static [&'static str] {
         "login" => &["login localhost:5000"],
         "logout" => &["logout localhost:5000"],
         "network connect" => &["network connect --alias db mynet otter"],
-        "network create" => &["network create --subnet 10.9.0.0/24 mynet"],
+        "network create" => {
+            &["network create --subnet 10.9.0.0/24 mynet", "network create --ipv6 --subnet fd00:9::/64 mynet"]
+        }
         "network disconnect" => &["network disconnect mynet otter"],
         "network inspect" => &["network inspect bridge"],
         "network ls" => &["network ls"],
         "network rm" => &["network rm mynet"],
-        "volume create" => &["volume create data"],
+        "volume create" => {
+            &["volume create data", "volume create --opt type=tmpfs --opt device=tmpfs --opt o=size=64m fast"]
+        }
         "volume inspect" => &["volume inspect data"],
         "volume ls" => &["volume ls -q"],
         "volume rm" => &["volume rm data"],

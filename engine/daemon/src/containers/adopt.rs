@@ -92,7 +92,7 @@ fn held(engine: &Engine, running: &HashSet<String>) -> BTreeMap<String, BTreeSet
     let mut held: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for container in running.iter().filter_map(|id| engine.containers.find(id).ok()) {
         container.look(|record| {
-            for point in super::mounts::volumes_of(record) {
+            for point in super::volumes::of(record) {
                 held.entry(point.name.clone()).or_default().insert(record.id.clone());
             }
         });

@@ -11,7 +11,7 @@
 //! A container is a [`record`] (what outlives the daemon) in a [`container`] (what
 //! is in memory), found in the [`store`]. Reading order: [`model`] (the API's
 //! words), [`record`], [`container`], [`store`], [`names`]; then creating
-//! ([`create`], [`merge`], [`mounts`], [`fill`], [`ports`], [`image`], [`warnings`]), what the
+//! ([`create`], [`merge`], [`mounts`], [`volumes`], [`fill`], [`ports`], [`image`], [`warnings`]), what the
 //! runtime is told ([`spec`], [`defaults`], [`security`], [`devices`],
 //! [`resources`], [`files`], [`networks`]), starting and ending ([`start`],
 //! [`supervise`], `orphans`, [`signal`], [`remove`], [`adopt`]), and looking ([`list`],
@@ -38,6 +38,7 @@ pub mod image;
 pub mod merge;
 pub mod mounts;
 pub mod ports;
+pub mod volumes;
 pub mod warnings;
 
 pub mod spec;

@@ -5,12 +5,10 @@
 use std::path::Path;
 
 use glassdock_runtime::oci::Mount;
-use glassdock_trace::{Body, Trace};
 
 use super::container::Container;
 use super::model::{HostConfig, MountPoint, MountRequest};
 use super::record::Record;
-use crate::engine::Engine;
 use crate::error::Error;
 
 /// A mount point that is asked for; a volume without a name gets one.
@@ -267,42 +265,6 @@ pub fn of_record(container: &Container, record: &Record) -> Result<Vec<Mount>, E
     }
     files.extend(mounts);
     Ok(files)
-}
-
-/// Mounts the volumes of a container that is about to start, as far as they have file systems
-/// of their own; if one can't be mounted, none is held.
-///
-/// # Errors
-///
-/// What the kernel says of a mount.
-pub fn hold_volumes(engine: &Engine, trace: &Trace, record: &Record) -> Result<(), Error> {
-    for point in volumes_of(record) {
-        let body = Body::VolumeMount {
-            name: point.name.clone(),
-            target: point.destination.clone(),
-            read_only: !point.rw,
-        };
-        let held = trace.step(body, |span| engine.volumes.hold(span.trace(), &point.name, &record.id));
-        if let Err(error) = held {
-            let_volumes_go(engine, trace, record);
-            return Err(error);
-        }
-    }
-    Ok(())
-}
-
-/// A container has ended: what only it needed is unmounted.
-pub fn let_volumes_go(engine: &Engine, trace: &Trace, record: &Record) {
-    for point in volumes_of(record) {
-        if let Err(error) = engine.volumes.let_go(trace, &point.name, &record.id) {
-            tracing::warn!(volume = point.name, %error, "a volume that is not used any more stays mounted");
-        }
-    }
-}
-
-/// The mount points of a record that are volumes.
-pub fn volumes_of(record: &Record) -> impl Iterator<Item = &MountPoint> {
-    record.mounts.iter().filter(|point| point.kind == "volume")
 }
 
 fn of_point(point: &MountPoint) -> Mount {

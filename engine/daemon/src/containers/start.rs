@@ -26,7 +26,7 @@ use super::container::{Container, Live};
 use super::create::now;
 use super::record::{Record, State, Status};
 use super::spec::Shared;
-use super::{events, files, health, links, networks, spec, supervise};
+use super::{events, files, health, links, networks, spec, supervise, volumes};
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
@@ -173,10 +173,10 @@ fn launch(
     let (spec, extras) = spec::of(container, &record, &shared)?;
     write_json(&container.bundle.path("config.json"), &spec)?;
     write_json(&container.bundle.path("glassdock.json"), &extras)?;
-    super::mounts::hold_volumes(engine, trace, &record)?;
+    volumes::hold(engine, trace, &record)?;
     let launched = launch_held(engine, container, &record, trace, channel, receiver);
     if launched.is_err() {
-        super::mounts::let_volumes_go(engine, trace, &record);
+        volumes::let_go(engine, trace, &record);
     }
     launched
 }

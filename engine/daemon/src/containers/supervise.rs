@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glassdock_kernel::process::Process;
-use glassdock_runtime::{Exit, Notice};
+use glassdock_runtime::{Exit, Notice, Status as RunStatus};
 use glassdock_trace::Trace;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::UnixStream;
@@ -52,7 +52,13 @@ pub(crate) fn spawn(
     let (engine, container) = (Arc::clone(engine), Arc::clone(container));
     tokio::spawn(async move {
         let began = tokio::time::Instant::now();
-        let exit = listen(&engine, &container, stream).await;
+        let mut exit = listen(&engine, &container, stream).await;
+        // A shim that could not tell fast enough closes the stream, and lives.
+        while exit.is_none()
+            && let Some(stream) = watch_again(&container).await
+        {
+            exit = listen(&engine, &container, stream).await;
+        }
         ended(&engine, &container, exit, began.elapsed()).await;
         if let Some(shim) = shim {
             // A shim that this daemon started is its child; it ends with the stream.
@@ -60,6 +66,18 @@ pub(crate) fn spawn(
         }
     });
     Ok(())
+}
+
+/// Another stream of notices of a shim that still has its container; `None` if it is gone.
+async fn watch_again(container: &Arc<Container>) -> Option<UnixStream> {
+    let shim = container.live()?.shim;
+    let ask = move || {
+        let alive = matches!(shim.state().ok()?.status, RunStatus::Running | RunStatus::Paused);
+        let watch = if alive { shim.watch().ok()? } else { return None };
+        watch.set_nonblocking(true).ok().map(|()| watch)
+    };
+    let watch = tokio::task::spawn_blocking(ask).await.ok().flatten()?;
+    UnixStream::from_std(watch).ok()
 }
 
 /// Hears the shim out; returns how the container ended once all is cleaned up.
@@ -108,7 +126,7 @@ pub(crate) async fn ended(
             if let Err(error) = engine.networks.release(&trace, &work.id) {
                 tracing::warn!(id = work.id, %error, "networks of an ended container stay");
             }
-            super::mounts::let_volumes_go(engine, &trace, &work.record());
+            super::volumes::let_go(engine, &trace, &work.record());
             Ok::<_, Error>(exit)
         })
         .await;

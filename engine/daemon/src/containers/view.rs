@@ -21,7 +21,7 @@ use tokio::sync::MutexGuard;
 
 use super::container::Container;
 use super::record::{Record, Status};
-use super::{events, mounts};
+use super::{events, mounts, volumes};
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
 
@@ -57,8 +57,8 @@ pub(crate) fn look<T: Send>(
         let root = running(container, &record)?;
         return told(engine, container, || work(&root));
     }
-    let volumes: Vec<&str> = mounts::volumes_of(&record).map(|point| point.name.as_str()).collect();
-    engine.volumes.while_held(trace, &volumes, || {
+    let names: Vec<&str> = volumes::of(&record).map(|point| point.name.as_str()).collect();
+    engine.volumes.while_held(trace, &names, || {
         let binds = binds(container, &record)?;
         told(engine, container, || {
             if binds.is_empty() {
@@ -151,7 +151,7 @@ fn binds(container: &Container, record: &Record) -> Result<Vec<Bind>, Error> {
 
 /// As [`put`]; of a volume the trace tells that it is one.
 fn put_told(trace: &Trace, root: &Root, record: &Record, bind: &Bind) -> Result<(), Error> {
-    let Some(point) = mounts::volumes_of(record).find(|point| point.destination == bind.destination) else {
+    let Some(point) = volumes::of(record).find(|point| point.destination == bind.destination) else {
         return put(trace, root, bind);
     };
     let body = Body::VolumeMount {
