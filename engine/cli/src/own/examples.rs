@@ -57,6 +57,9 @@ pub(crate) fn examples(command: &str) -> &'static [&'static str] {
         "system prune" => &["system prune -f"],
         "system df" => &["system df -v"],
         "search" => &["search java", "search --filter is-official=true --limit 5 java"],
+        "manifest inspect" => {
+            &["manifest inspect busybox", "manifest inspect --insecure localhost:5000/ubuntu:12.04"]
+        }
         "version" => &["version", "version -f '{{.Server.Version}}'"],
         "info" => &["info", "info -f '{{.CgroupVersion}}'"],
         "events" => &["events --since 10m --until 0s", "events --filter type=container"],

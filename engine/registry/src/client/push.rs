@@ -337,7 +337,13 @@ impl Push<'_> {
             }
         };
         if reply.status() != expected {
-            return Err(self.session.refusal(reply, None).await);
+            let config = &self.session.client.config;
+            let passing = retry::is_passing(reply.status());
+            let asked = retry::asked_pause(config, reply.headers()).filter(|_| passing);
+            let refusal = self.session.refusal(reply, None).await;
+            // Whoever tries again does so after this.
+            tokio::time::sleep(asked.unwrap_or_default()).await;
+            return Err(refusal);
         }
         Ok(location_of(&mut reply).ok())
     }

@@ -22,7 +22,7 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
 /// The pause before try number `attempt` + 1: what the registry asks for, else twice the
 /// one before, with some chance so that a classroom doesn't come back all at once.
 pub(super) fn pause(config: &ClientConfig, attempt: u32, headers: Option<&HeaderMap>) -> Duration {
-    let asked = headers.and_then(|headers| retry_after(headers.get(header::RETRY_AFTER)?.to_str().ok()?));
+    let asked = headers.and_then(asked);
     let pause = asked.unwrap_or_else(|| {
         let doubled = config.pause.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1).min(16)));
         let mut random = [0_u8; 1];
@@ -31,6 +31,15 @@ pub(super) fn pause(config: &ClientConfig, attempt: u32, headers: Option<&Header
         doubled.mul_f64(0.75 + f64::from(random[0]) / 512.0)
     });
     pause.min(config.longest_pause)
+}
+
+/// The pause that an answer asks for, within bounds.
+pub(super) fn asked_pause(config: &ClientConfig, headers: &HeaderMap) -> Option<Duration> {
+    asked(headers).map(|pause| pause.min(config.longest_pause))
+}
+
+fn asked(headers: &HeaderMap) -> Option<Duration> {
+    retry_after(headers.get(header::RETRY_AFTER)?.to_str().ok()?)
 }
 
 /// `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).

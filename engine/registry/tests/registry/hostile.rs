@@ -479,3 +479,34 @@ async fn a_mirror_stands_in_for_the_hub() {
         "pull access denied for web, repository does not exist or may require 'docker login': denied: requested access to the resource is denied"
     );
 }
+
+#[tokio::test]
+async fn a_registry_that_is_too_busy_for_a_push_gets_its_time() {
+    let image = Arc::new(Image::new());
+    let honest = Arc::clone(&image);
+    let source = Fake::start(move |asked| honest.answer(asked)).await;
+    let folder = root();
+    let pulled = pull(&client(), &source, &folder).await.expect("pulled");
+    let busy = Fake::start(move |asked| {
+        let part = |part: &str| asked.target.contains(part);
+        match asked.method.as_str() {
+            "HEAD" => Answer::new(404, ""),
+            "POST" => Answer::new(202, "").header("location", "/v2/acme/web/blobs/uploads/1"),
+            // An upload of which nothing was kept.
+            "GET" => Answer::new(404, "{}"),
+            _ if part("/manifests/") => Answer::new(201, "").header("location", "/v2/"),
+            _ if asked.before == 0 => Answer::new(429, "{}").header("retry-after", "1"),
+            _ => Answer::new(201, "").header("location", "/v2/"),
+        }
+    })
+    .await;
+    let target = reference(&busy.host);
+    let images = &folder.images;
+    let source: Reference = reference(&source.host);
+    let held = images.resolve(&source.to_string()).expect("pulled");
+    images.tag(&Trace::off(), &held.id, &target).expect("tagged");
+    let begun = Instant::now();
+    let pushed = client().push(&Trace::off(), &target, None, images, Arc::new(Silent)).await.expect("pushed");
+    assert_eq!(pushed.digest, pulled);
+    assert!(begun.elapsed() >= Duration::from_secs(1), "Retry-After is honoured");
+}
