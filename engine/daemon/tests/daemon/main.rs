@@ -32,4 +32,6 @@ mod search;
 
 mod streams;
 
+mod versions;
+
 mod volumes;
