@@ -38,4 +38,6 @@ mod search;
 
 mod streams;
 
+mod versions;
+
 mod volumes;
