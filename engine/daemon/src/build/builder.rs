@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use glassdock_build::language::expand::{Rules, expand};
-use glassdock_build::language::{self, Instruction, Kind as Word_, Word};
+use glassdock_build::language::{Instruction, Kind as Word_, Word};
 use glassdock_build::plan::{Base, PREDEFINED, Plan, Wish as PlanWish, platform_arguments};
 use glassdock_build::{File, change};
 use glassdock_image::config::Config;
@@ -20,10 +20,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::context::Context;
-use super::mounts;
 use super::request::Wish;
 use super::session::Taken;
 use super::stage::Stage;
+use super::task::{Task, all_well};
 use super::words::{Words, short};
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
@@ -72,7 +72,7 @@ pub(super) struct Shared {
     /// The build's arguments that some ARG declared.
     consumed: Mutex<BTreeSet<String>>,
     /// How many steps may be done at once.
-    steps: Semaphore,
+    pub(super) steps: Semaphore,
 }
 
 impl Builder {
@@ -190,12 +190,12 @@ impl Shared {
         self.finish(trace, &last).await
     }
 
-    fn consume<'a>(&self, names: impl Iterator<Item = &'a str>) {
+    pub(super) fn consume<'a>(&self, names: impl Iterator<Item = &'a str>) {
         let mut consumed = self.consumed.lock().unwrap_or_else(PoisonError::into_inner);
         consumed.extend(names.map(str::to_owned));
     }
 
-    fn announced(&self, number: usize, source: &str) -> String {
+    pub(super) fn announced(&self, number: usize, source: &str) -> String {
         let first = self.file.instructions.iter().take_while(|one| matches!(one.kind, Word_::Arg(_))).count();
         let stages = self.plan.order.iter().map(|index| {
             let (begin, end) = self.plan.stages[*index].instructions;
@@ -206,139 +206,8 @@ impl Shared {
     }
 }
 
-/// Waits for stages; false as soon as the command of one failed.
-async fn all_well(tasks: &mut JoinSet<Result<bool, Error>>) -> Result<bool, Error> {
-    while let Some(ended) = tasks.join_next().await {
-        if !ended?? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
-}
-
-/// A stage that is to be built.
-struct Task {
-    shared: Arc<Shared>,
-    trace: Trace,
-    words: Words,
-    index: usize,
-    /// The number of its first step.
-    number: usize,
-    /// The stages that it needs, when they are there.
-    needs: Vec<(usize, watch::Receiver<Option<Stage>>)>,
-}
-
-impl Task {
-    /// Builds the stage; `None` if a command failed, which the client was told.
-    async fn build(mut self) -> Result<Option<Stage>, Error> {
-        let mut done = BTreeMap::new();
-        for (index, built) in &mut self.needs {
-            // If it failed, so does the whole build, and this task with it.
-            let stage = built.wait_for(Option::is_some).await.map(|stage| stage.clone());
-            let Ok(Some(stage)) = stage else { return std::future::pending().await };
-            done.insert(*index, stage);
-        }
-        let built = self.stage(&done).await;
-        match &built {
-            Ok(Some(_)) => self.words.over(),
-            _ => self.words.interrupt(),
-        }
-        built
-    }
-
-    async fn stage(&self, done: &BTreeMap<usize, Stage>) -> Result<Option<Stage>, Error> {
-        let (shared, trace, index) = (&self.shared, &self.trace, self.index);
-        let planned = &shared.plan.stages[index];
-        let from = &shared.file.instructions[planned.from];
-        let mut number = self.number;
-        self.words.text(&shared.announced(number, &from.source));
-        let mut span = trace.begin_async(shared.told_of(from, planned.name.as_deref())).await?;
-        let inside = span.trace().clone();
-        let begun = shared.begin(&inside, index, done, &self.words).await;
-        if let (Body::BuildInstruction { image, .. }, Ok(stage)) = (span.body_mut(), &begun) {
-            *image = stage.untouched().map(ToString::to_string);
-        }
-        let mut stage = match begun {
-            Ok(stage) => span.finish(Ok::<_, Error>(stage))?,
-            Err(error) => return span.finish(Err(error)),
-        };
-        let triggers = std::mem::take(&mut stage.config.config.on_build);
-        if !triggers.is_empty() {
-            let s = if triggers.len() > 1 { "s" } else { "" };
-            self.words.text(&format!("# Executing {} build trigger{s}\n", triggers.len()));
-        }
-        for trigger in triggers {
-            let read = language::read_instructions(&trigger);
-            let read = read.map_err(|errors| {
-                let message = errors.first().map(|error| error.problem.to_string()).unwrap_or_default();
-                Error::invalid(format!("the ONBUILD trigger {trigger:?} of the base image: {message}"))
-            })?;
-            for instruction in read {
-                if !self.step(&mut stage, &instruction, done).await? {
-                    return Ok(None);
-                }
-            }
-        }
-        let id = if stage.is_empty() { String::new() } else { stage.id()? };
-        self.words.text(&format!(" ---> {}\n", short(&id)));
-        let (begin, end) = planned.instructions;
-        for instruction in &shared.file.instructions[begin..end] {
-            number += 1;
-            self.words.text(&shared.announced(number, &instruction.source));
-            if !self.step(&mut stage, instruction, done).await? {
-                return Ok(None);
-            }
-            self.words.text(&format!(" ---> {}\n", short(&stage.id()?)));
-        }
-        Ok(Some(stage))
-    }
-
-    /// Carries out one instruction; false if its command failed.
-    async fn step(
-        &self,
-        stage: &mut Stage,
-        instruction: &Instruction,
-        done: &BTreeMap<usize, Stage>,
-    ) -> Result<bool, Error> {
-        let (shared, trace, index) = (&self.shared, &self.trace, self.index);
-        // As many steps at once as the machine can do; a stage that waits for another holds up none.
-        let _turn = shared.steps.acquire().await;
-        if let Word_::Arg(args) = &instruction.kind {
-            shared.consume(args.iter().map(|arg| arg.name.text.as_str()));
-        }
-        let mut names = Vec::new();
-        for name in instruction.flag_values("from") {
-            names.push(stage.text(&name, shared.file.directives.escape)?);
-        }
-        if matches!(instruction.kind, Word_::Run(_)) {
-            let mounts = mounts::read(stage, shared, instruction)?;
-            names.extend(mounts.iter().filter_map(|(_, mount)| mount.from().map(str::to_owned)));
-        }
-        let mut others = BTreeMap::new();
-        for name in names {
-            let other = match shared.plan.find(&name, index) {
-                Some(other) => done.get(&other).cloned(),
-                None => None,
-            };
-            let other = match other {
-                Some(other) => other,
-                None => shared.image(trace, &name, None, &self.words).await?,
-            };
-            others.insert(name, other);
-        }
-        let body = shared.told_of(instruction, shared.plan.stages[index].name.as_deref());
-        let mut span = trace.begin_async(body).await?;
-        let inside = span.trace().clone();
-        let result = Box::pin(stage.step(shared, &inside, instruction, &others)).await;
-        if let (Body::BuildInstruction { image, .. }, Ok(true)) = (span.body_mut(), &result) {
-            *image = Some(stage.id()?);
-        }
-        span.finish(result)
-    }
-}
-
 impl Shared {
-    fn told_of(&self, instruction: &Instruction, stage: Option<&str>) -> Body {
+    pub(super) fn told_of(&self, instruction: &Instruction, stage: Option<&str>) -> Body {
         Body::BuildInstruction {
             instruction: instruction.source.chars().take(200).collect(),
             line: u64::from(instruction.at().line),
@@ -348,7 +217,7 @@ impl Shared {
     }
 
     /// What a stage begins with.
-    async fn begin(
+    pub(super) async fn begin(
         &self,
         trace: &Trace,
         index: usize,
@@ -367,7 +236,7 @@ impl Shared {
     }
 
     /// An image, pulled if it isn't here.
-    async fn image(
+    pub(super) async fn image(
         &self,
         trace: &Trace,
         name: &str,

@@ -10,7 +10,7 @@
 //!
 //! The words of the stream are those of Docker's classic builder, which every client shows.
 //! Reading order: what was asked for ([`request`]), the context ([`context`]), the words
-//! ([`words`]), the stages side by side ([`builder`], [`stage`]), what a step is called (`history`)
+//! ([`words`]), the stages side by side ([`builder`], `task`, [`stage`]), what a step is called (`history`)
 //! and what is known of it (`remember`), the steps that make layers (`steps`), and how each kind of
 //! them is done ([`run`] with `mounts`, [`session`] and [`caches`]; [`copy`] with [`files`], `links` and [`remote`]).
 //!
@@ -24,6 +24,8 @@ pub mod context;
 pub mod words;
 
 pub mod builder;
+
+mod task;
 
 pub mod stage;
 

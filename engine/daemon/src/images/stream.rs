@@ -21,13 +21,13 @@ use crate::reply::{self, Reply};
 
 /// Runs `work`, which writes lines to `sender`, until it is done or the client has
 /// left; so long, its operation stays open.
-pub(crate) async fn reply(
+pub(crate) fn reply(
     operation: Option<Arc<Use>>,
     sender: UnboundedSender<Bytes>,
     lines: UnboundedReceiver<Bytes>,
     work: impl Future<Output = Result<(), Error>> + Send + 'static,
-) -> Reply {
-    reply_unless(CancellationToken::new(), operation, sender, lines, work).await
+) -> impl Future<Output = Reply> + Send {
+    reply_unless(CancellationToken::new(), operation, sender, lines, Box::pin(work))
 }
 
 /// As [`reply`], for work that may say nothing for long: it ends too when the client is `gone` before the
