@@ -35,6 +35,13 @@ pub fn json_with(status: StatusCode, value: &impl Serialize) -> Reply {
     Ok(build(status, "application/json", Body::from(text)))
 }
 
+/// 200 with a body that is JSON already.
+#[must_use]
+pub fn json_text(mut text: Vec<u8>) -> Response {
+    text.push(b'\n');
+    build(StatusCode::OK, "application/json", Body::from(text))
+}
+
 /// A status without a body: 204 for what was done.
 #[must_use]
 pub fn empty(status: StatusCode) -> Response {

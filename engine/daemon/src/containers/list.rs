@@ -1,5 +1,6 @@
 //! `ContainerList`: `docker ps`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use super::record::{NEVER, Record, Status};
 use super::{health, ports};
 use crate::call::Call;
 use crate::engine::Engine;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::reply::{self, Reply};
 use crate::route::Filters;
 
@@ -46,26 +47,42 @@ pub(crate) async fn list(call: Call) -> Reply {
     let with_size = call.flag("size");
     let engine = &call.engine;
     let rows = if with_size {
-        engine.blocking(move |engine| Ok::<_, Error>(rows(engine, &chosen, true))).await?
+        engine.blocking(move |engine| rows(engine, &chosen, true)).await?
     } else {
-        rows(engine, &chosen, false)
+        rows(engine, &chosen, false)?
     };
-    reply::json(&rows)
+    Ok(reply::json_text(rows))
 }
 
-/// Containers as the list shows them.
-pub(crate) fn rows(engine: &Engine, chosen: &[Arc<Container>], with_size: bool) -> Vec<Row> {
-    let mut rows = Vec::with_capacity(chosen.len());
+/// How long a row is, about: enough for most, so that the text rarely has to move while it grows.
+const ROW: usize = 1024;
+
+/// Containers as the list shows them, as the text of a JSON array. Each row is written while its
+/// record is looked at: there may be hundreds, and a copy of each would cost more than all the rest.
+///
+/// # Errors
+///
+/// Internal, if a row can't be JSON.
+pub(crate) fn rows(engine: &Engine, chosen: &[Arc<Container>], with_size: bool) -> Result<Vec<u8>, Error> {
+    let mut text = Vec::with_capacity(chosen.len() * ROW + 2);
+    text.push(b'[');
     let linked = super::links::names(engine);
     let mut images = super::image::Meanings::default();
     for container in chosen {
         let size = with_size.then(|| super::inspect::sizes(container));
-        rows.push(container.look(|record| {
-            let image = images.shown_name(engine, record);
-            row(engine, record, image, size, linked.get(&record.id).map_or(&[], Vec::as_slice))
-        }));
+        if text.len() > 1 {
+            text.push(b',');
+        }
+        container
+            .look(|record| {
+                let image = images.shown_name(engine, record);
+                let linked = linked.get(&record.id).map_or(&[][..], Vec::as_slice);
+                serde_json::to_writer(&mut text, &row(engine, record, image, size, linked))
+            })
+            .map_err(|error| Error::of(Kind::Internal, &error))?;
     }
-    rows
+    text.push(b']');
+    Ok(text)
 }
 
 fn choose(call: &Call, filters: &Filters) -> Result<Vec<Arc<Container>>, Error> {
@@ -180,25 +197,24 @@ fn port_fits(port: &str, wanted: &str) -> bool {
     own.to_string() == protocol && (first..=last).contains(&number)
 }
 
-/// One line of the list. A type of its own, because there may be hundreds, and a
-/// tree of JSON values for each would cost more than all the rest.
+/// One line of the list.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct Row {
-    id: String,
-    names: Vec<String>,
+struct Row<'a> {
+    id: &'a str,
+    names: Vec<Cow<'a, str>>,
     image: String,
     #[serde(rename = "ImageID")]
-    image_id: String,
+    image_id: &'a str,
     command: String,
     created: i64,
     ports: Vec<Value>,
-    labels: BTreeMap<String, String>,
+    labels: &'a BTreeMap<String, String>,
     state: &'static str,
     status: String,
-    host_config: RowHost,
-    network_settings: RowNetworks,
-    mounts: Vec<MountPoint>,
+    host_config: RowHost<'a>,
+    network_settings: RowNetworks<'a>,
+    mounts: &'a [MountPoint],
     #[serde(skip_serializing_if = "Option::is_none")]
     size_rw: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -207,36 +223,44 @@ pub(crate) struct Row {
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct RowHost {
-    network_mode: String,
+struct RowHost<'a> {
+    network_mode: &'a str,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct RowNetworks {
-    networks: BTreeMap<String, EndpointSettings>,
+struct RowNetworks<'a> {
+    networks: BTreeMap<&'a str, EndpointSettings>,
 }
 
-fn row(engine: &Engine, record: &Record, image: String, size: Option<(u64, u64)>, linked: &[String]) -> Row {
+fn row<'a>(
+    engine: &Engine,
+    record: &'a Record,
+    image: String,
+    size: Option<(u64, u64)>,
+    linked: &'a [String],
+) -> Row<'a> {
     let endpoints = engine.networks.endpoints_of(&record.id);
-    let network = |(name, settings): (&String, &EndpointSettings)| {
+    let network = |(name, settings): (&'a String, &EndpointSettings)| {
         let endpoint = endpoints.iter().find(|endpoint| endpoint.network_name == *name);
-        (name.clone(), shown(record, name, settings, endpoint))
+        (name.as_str(), shown(record, name, settings, endpoint))
     };
     Row {
-        id: record.id.clone(),
-        names: std::iter::once(format!("/{}", record.name)).chain(linked.iter().cloned()).collect(),
+        id: &record.id,
+        names: std::iter::once(Cow::Owned(format!("/{}", record.name)))
+            .chain(linked.iter().map(|name| Cow::Borrowed(name.as_str())))
+            .collect(),
         image,
-        image_id: record.image.clone(),
+        image_id: &record.image,
         command: command(&record.argv()),
         created: seconds(&record.created),
         ports: port_list(record, &endpoints),
-        labels: record.config.labels.clone(),
+        labels: &record.config.labels,
         state: record.state.status.word(),
         status: status(record),
-        host_config: RowHost { network_mode: record.host_config.network_mode.clone() },
+        host_config: RowHost { network_mode: &record.host_config.network_mode },
         network_settings: RowNetworks { networks: record.networks.iter().map(network).collect() },
-        mounts: record.mounts.clone(),
+        mounts: &record.mounts,
         size_rw: size.map(|(own, _)| own),
         size_root_fs: size.map(|(_, all)| all),
     }

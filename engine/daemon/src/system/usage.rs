@@ -34,8 +34,8 @@ fn measured(engine: &Arc<Engine>, wanted: &[String], version: ApiVersion) -> Res
         of_images = serde_json::to_value(images::list::measured(engine, version)?).map_err(failed)?;
     }
     if is("container") {
-        let all = containers::list::rows(engine, &engine.containers.all(), true);
-        of_containers = serde_json::to_value(all).map_err(failed)?;
+        let all = containers::list::rows(engine, &engine.containers.all(), true)?;
+        of_containers = serde_json::from_slice(&all).map_err(failed)?;
     }
     if is("volume") {
         let users = volumes::endpoints::users(engine);
