@@ -16,6 +16,7 @@ use glassdock_kernel::path::Root;
 use glassdock_trace::Trace;
 
 use super::remote::{self, How};
+use crate::containers::names;
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
 use crate::pipe;
@@ -45,9 +46,7 @@ impl Context {
     ///
     /// Those of mkdir(2).
     pub fn new(root: &Path) -> Result<Self, Error> {
-        let mut digits = [0; 8];
-        getrandom::fill(&mut digits).map_err(|error| Error::internal(format!("no random bytes: {error}")))?;
-        let folder = root.join("builds").join(hex::encode(digits));
+        let folder = root.join("builds").join(names::hex_digits::<8>()?);
         let files = folder.join("context");
         DirBuilder::new().recursive(true).mode(0o700).create(&files)?;
         Ok(Self { folder, files, dockerfile: Vec::new(), ignore: Ignore::default(), next: 0.into() })

@@ -36,9 +36,9 @@ use super::copy::{Below, mounted};
 use super::files::Source;
 use super::session::Session;
 use super::stage::Stage;
-use crate::containers::fill;
 use crate::containers::model::HostConfig;
 use crate::containers::record::Beside;
+use crate::containers::{fill, names};
 use crate::error::Error;
 
 /// So many connections to one agent may be open at once.
@@ -240,9 +240,7 @@ impl Ready {
         if let Some(folder) = &self._folder {
             return Ok(folder.0.clone());
         }
-        let mut digits = [0; 8];
-        getrandom::fill(&mut digits).map_err(|error| Error::internal(format!("no random bytes: {error}")))?;
-        let folder = run_folder(&shared.engine.config.run_dir).join(hex::encode(digits));
+        let folder = run_folder(&shared.engine.config.run_dir).join(names::hex_digits::<8>()?);
         DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
         self._folder = Some(Folder(folder.clone()));
         Ok(folder)

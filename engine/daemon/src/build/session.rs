@@ -27,6 +27,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 use crate::call::Call;
+use crate::containers::names;
 use crate::error::Error;
 use crate::reply::{self, Reply};
 
@@ -140,9 +141,7 @@ impl Session {
 
 impl Sessions {
     fn open(&self, session: Session) -> Result<String, Error> {
-        let mut digits = [0; 16];
-        getrandom::fill(&mut digits).map_err(|error| Error::internal(format!("no random bytes: {error}")))?;
-        let id = hex::encode(digits);
+        let id = names::hex_digits::<16>()?;
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // One that a build has is held by it as well; it goes with the build.
         open.retain(|_, session| session.made.is_some_and(|made| made.elapsed() < PATIENCE));

@@ -8,16 +8,25 @@ use crate::error::Error;
 ///
 /// Internal, if the kernel has no randomness.
 pub fn new_id() -> Result<String, Error> {
-    let mut bytes = [0_u8; 32];
     loop {
-        getrandom::fill(&mut bytes)
-            .map_err(|error| Error::internal(format!("cannot make an id: getrandom: {error}")))?;
-        let id = hex::encode(bytes);
+        let id = hex_digits::<32>()?;
         // A short id must not look like a number: tools take `12345` for one.
         if id.get(..12).is_some_and(|short| short.bytes().any(|byte| byte.is_ascii_alphabetic())) {
             return Ok(id);
         }
     }
+}
+
+/// `BYTES` random bytes in hexadecimal digits, two for each.
+///
+/// # Errors
+///
+/// Internal, if the kernel has no randomness.
+pub fn hex_digits<const BYTES: usize>() -> Result<String, Error> {
+    let mut bytes = [0_u8; BYTES];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::internal(format!("cannot make an id: getrandom: {error}")))?;
+    Ok(hex::encode(bytes))
 }
 
 /// The first twelve digits of an id, as people see it.
