@@ -20,13 +20,13 @@ Examples:
   glassdock --host unix:///tmp/gd/gd.sock run hello-world     # in another terminal")]
 struct Words {
     /// Where everything that lasts lies: images, containers, traces.
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/glassdock")]
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/glassdock", value_parser = folder)]
     root: PathBuf,
     /// A socket to listen on, as unix://PATH; may be given several times.
     #[arg(short = 'H', long, value_name = "unix://PATH", value_parser = socket)]
     host: Vec<PathBuf>,
     /// Where everything lies that only a running daemon needs.
-    #[arg(long, value_name = "DIR", default_value = "/run/glassdock")]
+    #[arg(long, value_name = "DIR", default_value = "/run/glassdock", value_parser = folder)]
     run_dir: PathBuf,
     /// A registry that answers for docker.io; may be given several times.
     #[arg(long, value_name = "URL")]
@@ -56,6 +56,11 @@ fn socket(text: &str) -> Result<PathBuf, String> {
             Err("a socket is unix:///PATH; TCP needs mutual TLS, which this version does not have".to_owned())
         }
     }
+}
+
+/// A folder, from wherever it is looked at: shims work in `/`, not where the daemon was started.
+fn folder(text: &str) -> std::io::Result<PathBuf> {
+    std::path::absolute(text)
 }
 
 pub(super) fn run(global: &Args, words: &[String]) -> Result<(), Failure> {
