@@ -13,9 +13,11 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use glassdock_kernel::process::TapeWriter;
 use glassdock_trace::tracer::Origin;
-use glassdock_trace::{Actor, Channel, ChannelSink, OpId, Trace, gate::Hold};
+use glassdock_trace::{Actor, Channel, ChannelSink, OpId, Sink, TapeSink, Trace, gate::Hold};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -144,11 +146,32 @@ impl Carried {
 
     /// The trace in the process that got it. `share` is which part of the step
     /// numbers it takes: shim and init write to the same operation.
-    pub(crate) fn open(&self, channel: &std::sync::Arc<Channel>, actor: Actor, share: u64) -> Trace {
+    pub(crate) fn open(&self, channel: &Arc<Channel>, actor: Actor, share: u64) -> Trace {
+        self.open_into(Arc::new(ChannelSink(Arc::clone(channel))), channel, actor, share)
+    }
+
+    /// As [`Carried::open`], with events that go on a tape; not where someone steps through, who
+    /// waits for each.
+    pub(crate) fn open_on(
+        &self,
+        tape: TapeWriter,
+        channel: &Arc<Channel>,
+        actor: Actor,
+        share: u64,
+    ) -> Trace {
+        let sink = TapeSink { tape: Arc::new(tape), channel: Arc::clone(channel) };
+        self.open_into(Arc::new(sink), channel, actor, share)
+    }
+
+    fn open_into(&self, sink: Arc<dyn Sink>, channel: &Arc<Channel>, actor: Actor, share: u64) -> Trace {
         let hold = if self.stepping { Hold::There(channel.clone()) } else { Hold::Never };
         let origin = Origin { spans_from: self.origin.spans_from + share * SPANS, ..self.origin };
-        let sink = std::sync::Arc::new(ChannelSink(channel.clone()));
         Trace::root(self.op.clone(), actor, origin, sink, hold)
+    }
+
+    /// Whether someone steps through the operation.
+    pub(crate) fn is_stepping(&self) -> bool {
+        self.stepping
     }
 }
 

@@ -1,9 +1,10 @@
 //! The way from a shim, or a container's init, to the daemon: a socket pair whose
-//! messages are whole (`SOCK_SEQPACKET`, unix(7)), one JSON text each.
+//! messages are whole (`SOCK_SEQPACKET`, unix(7)): events, a JSON text a line, or one JSON text
+//! of another kind.
 //!
 //! ```text
 //!   shim, init                               daemon
-//!     {"event": …}          ────────────►    into the operation's recording
+//!     {"seq":0, …           ────────────►    into the operation's recording
 //!     {"ask": …}            ────────────►    to the operation's gate
 //!                           ◄────────────    "g" go on, "a" abort
 //! ```
@@ -11,6 +12,9 @@
 //! A shim outlives the daemon: an event that nobody takes (a full or broken
 //! channel) is counted, and never holds the container up. The count goes out
 //! with the next event that gets through.
+//!
+//! A message costs more than its event. Init, which tells a hundred of them within a few
+//! milliseconds, puts them on a [`Tape`] that its shim reads and sends on.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -30,12 +34,10 @@ pub const MESSAGE_LIMIT: usize = 128 * 1024;
 /// So many bytes may wait in a channel, if `net.core.wmem_max` (socket(7)) allows it.
 const SEND_BUFFER: usize = 4 * 1024 * 1024;
 
-/// What goes from the acting process to the daemon.
+/// What goes from the acting process to the daemon, beside events.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Message {
-    /// Something happened.
-    Event(Box<Event>),
     /// Something is about to happen, if the gate lets it: the sender waits for an answer.
     Ask(Box<Event>),
     /// So many events were lost before this.
@@ -45,14 +47,14 @@ pub enum Message {
 /// A message as it was taken from the channel.
 #[derive(Debug)]
 pub enum Received<'a> {
-    /// An event, still as the text that its sender wrote: most are recorded as they are.
-    Event(&'a str),
+    /// Events, a line each, still as the text that their sender wrote: most are recorded as they are.
+    Events(&'a str),
     /// Anything else.
     Other(Message),
 }
 
-/// What stands around an event's text in a message.
-const EVENT: (&str, &str) = ("{\"event\":", "}");
+/// How events begin, as they have no number yet.
+const EVENT: &str = "{\"seq\":0,";
 
 /// One end of a trace channel.
 #[derive(Debug)]
@@ -87,29 +89,23 @@ impl Channel {
         self.socket
     }
 
-    /// Takes the next message; waits for one. `None` once the other end is closed.
+    /// Takes the next message without waiting: `WouldBlock` if there is none, `None` once the other
+    /// end is closed. `buffer` is scratch space of [`MESSAGE_LIMIT`] bytes, kept by the caller.
     ///
     /// # Errors
     ///
     /// recv(2)'s, and `InvalidData` for a message that is no message.
-    pub fn receive(&self) -> io::Result<Option<Message>> {
-        let mut buffer = vec![0_u8; MESSAGE_LIMIT];
-        let message = match self.receive_with(&mut buffer, RecvFlags::empty())? {
-            Some(Received::Event(text)) => Message::Event(Box::new(parsed(text)?)),
-            Some(Received::Other(message)) => message,
-            None => return Ok(None),
-        };
-        Ok(Some(message))
+    pub fn try_receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<Received<'a>>> {
+        self.receive_with(buffer, RecvFlags::DONTWAIT)
     }
 
-    /// As [`Channel::receive`], without waiting: `WouldBlock` if there is none.
-    /// `buffer` is scratch space of [`MESSAGE_LIMIT`] bytes, kept by the caller.
+    /// As [`Channel::try_receive`], but waits for a message.
     ///
     /// # Errors
     ///
-    /// As [`Channel::receive`].
-    pub fn try_receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<Received<'a>>> {
-        self.receive_with(buffer, RecvFlags::DONTWAIT)
+    /// As [`Channel::try_receive`].
+    pub fn receive<'a>(&self, buffer: &'a mut [u8]) -> io::Result<Option<Received<'a>>> {
+        self.receive_with(buffer, RecvFlags::empty())
     }
 
     fn receive_with<'a>(&self, buffer: &'a mut [u8], flags: RecvFlags) -> io::Result<Option<Received<'a>>> {
@@ -127,8 +123,8 @@ impl Channel {
         let invalid = |_| io::Error::from(io::ErrorKind::InvalidData);
         let message = buffer.get(..length).ok_or(io::ErrorKind::InvalidData)?;
         let message = std::str::from_utf8(message).map_err(invalid)?;
-        if let Some(event) = message.strip_prefix(EVENT.0).and_then(|text| text.strip_suffix(EVENT.1)) {
-            return Ok(Some(Received::Event(event)));
+        if message.starts_with(EVENT) {
+            return Ok(Some(Received::Events(message)));
         }
         parsed(message).map(Received::Other).map(Some)
     }
@@ -160,21 +156,54 @@ impl Channel {
         }
     }
 
-    fn tell(&self, event: Event) {
+    /// Sends lines of events; those that don't get through are counted.
+    fn tell(&self, lines: &[u8]) {
         let lost = self.dropped.swap(0, Ordering::Relaxed);
-        if lost > 0 && !self.try_send(&Message::Dropped(lost)) {
+        let count = || serde_json::to_vec(&Message::Dropped(lost)).unwrap_or_default();
+        if lost > 0 && !self.try_send(&count()) {
             self.dropped.fetch_add(lost, Ordering::Relaxed);
         }
-        if !self.try_send(&Message::Event(Box::new(event))) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        if !self.try_send(lines) {
+            let lost = lines.iter().filter(|byte| **byte == b'\n').count();
+            self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
         }
     }
 
-    fn try_send(&self, message: &Message) -> bool {
-        let Ok(text) = serde_json::to_vec(message) else { return false };
-        text.len() <= MESSAGE_LIMIT
-            && send(&self.socket, &text, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok()
+    fn try_send(&self, message: &[u8]) -> bool {
+        message.len() <= MESSAGE_LIMIT
+            && send(&self.socket, message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok()
     }
+
+    /// Sends what is on a tape and was not sent before.
+    pub fn forward(&self, tape: &dyn Tape) {
+        let mut lines = Vec::new();
+        while tape.take(&mut lines, MESSAGE_LIMIT / 2) {
+            self.tell(&lines);
+            lines.clear();
+        }
+    }
+}
+
+/// Memory that a process shares with the one that it was cloned from: lines of events go there, and
+/// are read by the other even when their writer was killed.
+pub trait Tape: Send + Sync + std::fmt::Debug {
+    /// Adds a line, with its line end. False if there is no room, or the tape isn't this process's to write.
+    fn add(&self, line: &[u8]) -> bool;
+
+    /// Takes whole lines that nobody has taken yet, about `limit` bytes of them, onto the end of `lines`.
+    /// False if there are none.
+    fn take(&self, lines: &mut Vec<u8>, limit: usize) -> bool;
+}
+
+/// The line of an event that has no number yet.
+fn line_of(event: &Event) -> Vec<u8> {
+    let mut line = Vec::new();
+    // Typed fields have no way to fail; what is no event would be counted as lost.
+    if event.write_line(&mut line).is_err() {
+        line.clear();
+        line.push(b'\n');
+    }
+    line
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(text: &str) -> io::Result<T> {
@@ -193,6 +222,27 @@ pub struct ChannelSink(pub std::sync::Arc<Channel>);
 
 impl Sink for ChannelSink {
     fn record(&self, event: Event) {
-        self.0.tell(event);
+        self.0.tell(&line_of(&event));
+    }
+}
+
+/// Puts events on a tape, from which another process sends them on. Without room there, it sends
+/// them itself.
+#[derive(Debug)]
+pub struct TapeSink {
+    /// Where they are put.
+    pub tape: std::sync::Arc<dyn Tape>,
+    /// The way for those that the tape has no room for.
+    pub channel: std::sync::Arc<Channel>,
+}
+
+impl Sink for TapeSink {
+    fn record(&self, event: Event) {
+        let line = line_of(&event);
+        if !self.tape.add(&line) {
+            // What is on the tape happened before.
+            self.channel.forward(&*self.tape);
+            self.channel.tell(&line);
+        }
     }
 }

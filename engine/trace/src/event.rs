@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::errno;
+use crate::line::Written;
 use crate::vocabulary::Body;
 
 /// The version of the format of a trace file. It changes when a reader must.
@@ -63,6 +64,9 @@ pub struct Event {
     /// What proves it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
+    /// The body's text, where it is known already. Whoever changes the body sets it to its default.
+    #[serde(skip)]
+    pub written: Written,
 }
 
 /// Which part of the engine acted.

@@ -17,7 +17,7 @@
 //!        └─► Channel      from a shim or a container's init to the daemon
 //! ```
 //!
-//! Reading order: the words ([`vocabulary`]), what is written ([`event`]), who
+//! Reading order: the words ([`vocabulary`]), what is written ([`event`], [`line`]), who
 //! writes ([`tracer`]), who may hold the writer ([`gate`]), where it goes
 //! ([`recording`], [`channel`]); then how a trace is read: ([`reading`], [`tree`]),
 //! in words ([`narration`], [`template`], [`render`]), by questions ([`query`]), and made
@@ -34,6 +34,8 @@
 pub mod vocabulary;
 
 pub mod event;
+
+pub mod line;
 
 pub mod tracer;
 
@@ -70,7 +72,7 @@ mod errno;
 #[cfg(test)]
 mod samples;
 
-pub use channel::{Channel, ChannelSink};
+pub use channel::{Channel, ChannelSink, Tape, TapeSink};
 pub use event::{Actor, Event, Evidence, Failure, Header, Outcome, Phase, SCHEMA_VERSION};
 pub use gate::{Aborted, Answer, Gate, Stepping};
 pub use reading::Reading;

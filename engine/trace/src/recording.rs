@@ -225,13 +225,13 @@ impl Recording {
         self.open_once(state)?;
         state.seq += 1;
         event.seq = state.seq;
-        let mut line = serde_json::to_string(event)?;
-        line.push('\n');
+        let mut line = Vec::new();
+        event.write_line(&mut line)?;
         if let Some(file) = &mut state.file {
-            file.write_all(line.as_bytes())?;
+            file.write_all(&line)?;
         }
         line.pop();
-        Ok(line)
+        String::from_utf8(line).map_err(io::Error::other)
     }
 }
 

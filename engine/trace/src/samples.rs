@@ -28,6 +28,7 @@ impl Script {
             dur_ns: None,
             reason: None,
             evidence: Vec::new(),
+            written: crate::line::Written::default(),
         });
         self.events.last_mut().expect("one was pushed")
     }

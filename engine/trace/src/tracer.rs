@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock;
 use crate::event::{Actor, Event, Evidence, Failure, Outcome, Phase};
 use crate::gate::{Aborted, Hold};
+use crate::line::Written;
 use crate::vocabulary::Body;
 
 /// The id of an operation: milliseconds since 1970 and a random part, in hex, so
@@ -195,7 +196,8 @@ impl Trace {
     pub fn adopt(&self, span: u64, began_ns: u64, body: Body) -> Span {
         let inside = Self { span, ..self.clone() };
         let ended = self.operation.is_none();
-        Span { inside, parent: self.span, body, began_ns, evidence: Vec::new(), ended }
+        let written = Written::default();
+        Span { inside, parent: self.span, body, written, began_ns, evidence: Vec::new(), ended }
     }
 
     /// Records a thing that was observed, or done without being able to fail.
@@ -271,11 +273,13 @@ impl Trace {
         // The clock is read after the gate: time spent looking around is not the act's.
         let began_ns = clock::now_ns();
         event.t_ns = began_ns.saturating_sub(operation.start_ns);
+        event.written = Written::of(&event.body);
         let inside = Self { span: event.span, ..self.clone() };
         let span = Span {
             inside,
             parent: self.span,
             body: event.body.clone(),
+            written: event.written.clone(),
             began_ns,
             evidence: Vec::new(),
             ended: false,
@@ -299,6 +303,7 @@ impl Trace {
             dur_ns: None,
             reason: None,
             evidence: Vec::new(),
+            written: Written::default(),
         }
     }
 }
@@ -335,6 +340,8 @@ pub struct Span {
     inside: Trace,
     parent: u64,
     body: Body,
+    /// The body's text, unless the body was changed since.
+    written: Written,
     began_ns: u64,
     evidence: Vec<Evidence>,
     ended: bool,
@@ -342,7 +349,8 @@ pub struct Span {
 
 impl Span {
     fn off(body: Body) -> Self {
-        Self { inside: Trace::off(), parent: 0, body, began_ns: 0, evidence: Vec::new(), ended: true }
+        let (inside, written) = (Trace::off(), Written::default());
+        Self { inside, parent: 0, body, written, began_ns: 0, evidence: Vec::new(), ended: true }
     }
 
     /// The place inside the step.
@@ -353,6 +361,7 @@ impl Span {
 
     /// What the step is, for filling in what only the act could tell (a size, a pid).
     pub fn body_mut(&mut self) -> &mut Body {
+        self.written = Written::default();
         &mut self.body
     }
 
@@ -394,8 +403,12 @@ impl Span {
         let Some(operation) = &self.inside.operation else { return };
         self.ended = true;
         let around = Trace { span: self.parent, ..self.inside.clone() };
-        let mut event = around.event(operation, self.inside.span, Phase::End, self.body.clone());
+        // It isn't needed any more: an empty one takes its place.
+        let empty = Body::Operation { command: Vec::new(), status: None, dropped: None };
+        let body = std::mem::replace(&mut self.body, empty);
+        let mut event = around.event(operation, self.inside.span, Phase::End, body);
         event.dur_ns = Some(clock::now_ns().saturating_sub(self.began_ns));
+        event.written = std::mem::take(&mut self.written);
         event.result = Some(outcome);
         event.evidence = std::mem::take(&mut self.evidence);
         operation.hold.ended(event.span);

@@ -376,7 +376,7 @@ impl Begin {
             let (near, far) = Channel::pair().map_err(|error| cannot(error.into()))?;
             let story = vec!["exec".to_owned(), container.name()];
             let hears = Receiver::spawn(&engine.operations, part.operation(), near, story);
-            (channel, receiver) = (Some(far), Some(hears.map_err(|error| cannot(error.into()))?));
+            (channel, receiver) = (Some(far), Some(hears));
         }
         let action = format!("exec_start: {}", request.cmd.join(" "));
         container.emit(engine, &action, &[("execID", self.id.clone())]);

@@ -79,7 +79,7 @@ pub(crate) async fn begin(
     }
     let (near, far) = Channel::pair()?;
     let story = vec!["container".to_owned(), container.name()];
-    let receiver = Receiver::spawn(&engine.operations, part.operation(), near, story)?;
+    let receiver = Receiver::spawn(&engine.operations, part.operation(), near, story);
     let (at, work, inside, hears) =
         (Arc::clone(engine), Arc::clone(container), trace.clone(), Arc::clone(&receiver));
     let launched = tokio::task::spawn_blocking(move || launch(&at, &work, &inside, far, &hears)).await?;

@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use glassdock_trace::channel::{Message, Received};
 use glassdock_trace::{Channel, Event, Phase};
@@ -26,6 +27,10 @@ use super::{Operation, Operations, Use};
 
 /// So many bytes of events are gathered at most before they are written.
 const BATCH: usize = 256 * 1024;
+
+/// So long a channel isn't watched at its begin and after each message: whoever watches the trace sees
+/// events so much later at most.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The daemon's end of one trace channel.
 #[derive(Debug)]
@@ -46,35 +51,43 @@ struct Later {
 
 impl Receiver {
     /// Receives from `channel` for `operation`, until its other end is closed.
-    ///
-    /// # Errors
-    ///
-    /// If the channel can't be watched (epoll_ctl(2)'s).
     pub fn spawn(
         operations: &Arc<Operations>,
         operation: &Arc<Operation>,
         channel: Channel,
         story: Vec<String>,
-    ) -> io::Result<Arc<Self>> {
-        let channel = Arc::new(channel);
-        let watched = watch(Watched(Arc::clone(&channel)))?;
+    ) -> Arc<Self> {
         let receiver = Arc::new(Self {
             operations: Arc::clone(operations),
-            channel,
+            channel: Arc::new(channel),
             story,
             first: Arc::clone(operation),
             later: Mutex::new(None),
         });
-        let own = Arc::clone(&receiver);
-        tokio::spawn(async move {
-            while let Ok(mut ready) = watched.readable().await {
-                if own.drain() {
-                    return;
-                }
-                ready.clear_ready();
+        tokio::spawn(Arc::clone(&receiver).run());
+        receiver
+    }
+
+    /// Takes messages in as they come, many with one wake-up: that costs more than the event itself,
+    /// also in the process that tells it. So the channel isn't watched all the time; at a start, most
+    /// is told while it is not, and taken in by the one who starts ([`Receiver::drain`]).
+    async fn run(self: Arc<Self>) {
+        // Whoever steps through waits for each answer.
+        let pause = if self.first.gate().is_some() { Duration::ZERO } else { PAUSE };
+        loop {
+            tokio::time::sleep(pause).await;
+            if self.drain() {
+                return;
             }
-        });
-        Ok(receiver)
+            match watch(Watched(Arc::clone(&self.channel))) {
+                Ok(watched) => {
+                    let Ok(mut ready) = watched.readable().await else { return };
+                    ready.retain_ready();
+                }
+                // Without a place among the watched it is looked at now and then.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
     }
 
     /// Takes everything in that has arrived. True once the other end is closed.
@@ -87,9 +100,8 @@ impl Receiver {
         let mut lines = String::new();
         let over = loop {
             match self.channel.try_receive(&mut scratch) {
-                Ok(Some(Received::Event(text))) => {
+                Ok(Some(Received::Events(text))) => {
                     lines.push_str(text);
-                    lines.push('\n');
                     if lines.len() > BATCH {
                         self.record_all(&mut lines);
                     }
@@ -152,7 +164,6 @@ impl Receiver {
 
     fn take(self: &Arc<Self>, message: Message) {
         match message {
-            Message::Event(event) => self.record(*event),
             Message::Dropped(count) => self.first.recording().lost(count),
             Message::Ask(event) => {
                 let receiver = Arc::clone(self);

@@ -6,6 +6,7 @@
 //!   clone_child     a copy of us, in new namespaces: it sets the container up, and ends as
 //!   exec            the user's program
 //!   Process         a pidfd: signals and waits can't hit a stranger that got the number
+//!   tape            memory in which a child leaves words for us, whatever becomes of it
 //!   reap_any        what a shim collects: its children, and orphans (set_subreaper)
 //! ```
 //!
@@ -21,6 +22,8 @@ mod signal;
 
 mod spawn;
 
+mod tape;
+
 mod wait;
 
 pub use child::{Child, clone_child};
@@ -28,6 +31,7 @@ pub use exec::{Program, exec, reset_signals};
 pub use memory::trim_memory;
 pub use signal::{Signal, SignalFd};
 pub use spawn::{Spawn, spawn};
+pub use tape::{TapeReader, TapeWriter, tape};
 pub use wait::{Exit, Process, reap_any};
 
 use std::fs;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use glassdock_kernel::cgroup::Cgroup;
 use glassdock_kernel::namespace::{self, Kind, Set};
-use glassdock_kernel::process::{self, Child, Process};
+use glassdock_kernel::process::{self, Child, Process, TapeReader};
 use glassdock_trace::{Actor, Channel, Trace};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -30,7 +30,7 @@ pub(super) fn give_birth(
     channel: Option<Arc<Channel>>,
     control: &OwnedFd,
 ) -> Result<Server, Failed> {
-    let (trace, init_trace) = traces(order.carried.as_ref(), channel.as_ref());
+    let (trace, init_trace, tape) = traces_of_birth(order.carried.as_ref(), channel.as_ref());
     let bundle = Bundle::new(&order.bundle);
     let spec = bundle.spec().map_err(|error| in_step("bundle", &error))?;
     let extras = bundle.extras().map_err(|error| in_step("bundle", &error))?;
@@ -115,10 +115,11 @@ pub(super) fn give_birth(
     let Some((listener, sync, streams, _)) = mine.take() else {
         return Err(invalid("namespaces", "the shim lost its own descriptors"));
     };
-    begin(&trace, linux, new, &init_process, &sync)?;
+    begin(&trace, linux, new, &init_process, &sync).inspect_err(|_| tape.iter().for_each(Told::forward))?;
     let oom = undo.cgroup.as_ref().and_then(|cgroup| cgroup.watch_oom().ok().flatten());
     let (folder, cgroup) = undo.keep();
-    let first = Proc::first(init_process, sync, streams, trace.clone());
+    let mut first = Proc::first(init_process, sync, streams, trace.clone());
+    first.tape = tape;
     Ok(Server::new(bundle, folder, listener, cgroup, oom, first, trace, kinds(new, &given)))
 }
 
@@ -138,6 +139,38 @@ fn begin(trace: &Trace, linux: &Linux, new: Set, init: &Process, sync: &OwnedFd)
             let _ = init.signal(&Trace::off(), process::Signal::KILL);
             let _ = init.wait(&Trace::off());
         })
+}
+
+/// What init tells on its way to its program, on its way to the daemon.
+#[derive(Debug)]
+pub(super) struct Told {
+    tape: TapeReader,
+    channel: Arc<Channel>,
+}
+
+impl Told {
+    /// Sends on what init has told until now.
+    pub(super) fn forward(&self) {
+        self.channel.forward(&self.tape);
+    }
+}
+
+/// As [`traces`], with a tape for what init tells, which is much in a short time. Where someone steps
+/// through, each event is told at once.
+fn traces_of_birth(
+    carried: Option<&Carried>,
+    channel: Option<&Arc<Channel>>,
+) -> (Trace, Trace, Option<Told>) {
+    if let (Some(carried), Some(channel)) = (carried, channel)
+        && !carried.is_stepping()
+        && let Ok((writer, tape)) = process::tape()
+    {
+        let init = carried.open_on(writer, channel, Actor::Init, 1);
+        let told = Told { tape, channel: Arc::clone(channel) };
+        return (carried.open(channel, Actor::Shim, 0), init, Some(told));
+    }
+    let (shim, init) = traces(carried, channel);
+    (shim, init, None)
 }
 
 /// The traces of the shim and of init: two shares of the numbers that the order came with.

@@ -11,6 +11,7 @@ use glassdock_kernel::process::{self, Process};
 use glassdock_trace::{Body, Trace};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use super::birth::Told;
 use super::requests::Conn;
 use super::streams::{Streams, What};
 use crate::bundle::Bundle;
@@ -75,6 +76,8 @@ pub(super) struct Proc {
     pub(super) wait_start: Vec<UnixStream>,
     /// The client of an exec that is attached from the first byte.
     pub(super) attach: Option<Wanted>,
+    /// Where init tells what it does, until it is the program.
+    pub(super) tape: Option<Told>,
 }
 
 /// Where a process stands.
@@ -143,6 +146,7 @@ impl Server {
         while !self.is_done() {
             let ready = self.wait();
             self.resting = ready.is_empty() && self.is_running();
+            self.forward();
             for (token, flags) in ready {
                 self.handle(token, flags);
             }
@@ -210,13 +214,28 @@ impl Server {
         }
     }
 
+    /// Sends on what init has told. Before anything is made of its words or its end, so that the trace
+    /// has what led there first.
+    fn forward(&mut self) {
+        let Some(first) = self.procs.first_mut() else { return };
+        if let Some(tape) = &first.tape {
+            tape.forward();
+        }
+        if matches!(first.phase, Phase::Running | Phase::Ended) {
+            first.tape = None;
+        }
+    }
+
     fn is_running(&self) -> bool {
         self.procs.first().is_some_and(|first| first.phase == Phase::Running)
     }
 
     fn timeout(&self) -> Option<rustix::event::Timespec> {
         let mut wait = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if self.is_running() && !self.resting {
+        let acts = |first: &Proc| matches!(first.phase, Phase::SettingUp | Phase::Starting);
+        let told = self.procs.first().is_some_and(|first| first.tape.is_some() && acts(first));
+        // An init that hangs in a step, in a mount for instance, has told of its begin.
+        if (self.is_running() && !self.resting) || (told && wait.is_none()) {
             wait = Some(REST);
         }
         if self.procs.iter().any(|proc| proc.streams.is_held_up()) {
@@ -366,6 +385,7 @@ impl Proc {
             wait_ready: Vec::new(),
             wait_start: Vec::new(),
             attach: None,
+            tape: None,
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use glassdock_runtime::bundle::{Log, Overlay, Stdin};
 use glassdock_runtime::oci::{self, Spec};
 use glassdock_runtime::{Bundle, Created, Error, Exit, Extras, Launch, Notice, Shim, Streams, create};
-use glassdock_trace::channel::Message;
+use glassdock_trace::channel::{MESSAGE_LIMIT, Received};
 use glassdock_trace::tracer::Origin;
 use glassdock_trace::{Actor, Channel, Event, OpId, Sink, Trace, gate::Hold};
 
@@ -109,9 +109,12 @@ impl Fixture {
         let (near, far) = Channel::pair().expect("a channel");
         let events = Arc::clone(&self.events);
         std::thread::spawn(move || {
-            while let Ok(Some(message)) = near.receive() {
-                if let Message::Event(event) = message {
-                    events.lock().expect("no panic in a sink").push(*event);
+            let mut buffer = vec![0; MESSAGE_LIMIT];
+            while let Ok(Some(message)) = near.receive(&mut buffer) {
+                if let Received::Events(lines) = message {
+                    let told =
+                        lines.lines().map(|line| serde_json::from_str::<Event>(line).expect("an event"));
+                    events.lock().expect("no panic in a sink").extend(told);
                 }
             }
         });

@@ -1,12 +1,42 @@
 use std::sync::Arc;
 use std::thread;
 
-use glassdock_trace::channel::{Message, Received};
+use glassdock_trace::channel::{MESSAGE_LIMIT, Message, Received};
 use glassdock_trace::gate::Hold;
 use glassdock_trace::tracer::Origin;
-use glassdock_trace::{Aborted, Actor, Body, Channel, ChannelSink, OpId, Sink, Trace};
+use glassdock_trace::{Aborted, Actor, Body, Channel, ChannelSink, Event, OpId, Sink, Tape, TapeSink, Trace};
 
 use crate::support::{signal, tag};
+
+/// The next message: its events, or what else it is.
+fn next(daemon: &Channel) -> Option<Result<Vec<Event>, Message>> {
+    let mut buffer = vec![0; MESSAGE_LIMIT];
+    let read = |line| serde_json::from_str(line).expect("an event");
+    Some(match daemon.receive(&mut buffer).expect("whole messages")? {
+        Received::Events(lines) => Ok(lines.lines().map(read).collect()),
+        Received::Other(message) => Err(message),
+    })
+}
+
+/// A tape for one process.
+#[derive(Debug, Default)]
+struct Own(std::sync::Mutex<Vec<u8>>, usize);
+
+impl Tape for Own {
+    fn add(&self, line: &[u8]) -> bool {
+        let mut lines = self.0.lock().expect("no panic");
+        let fits = lines.len() + line.len() <= self.1;
+        if fits {
+            lines.extend_from_slice(line);
+        }
+        fits
+    }
+
+    fn take(&self, lines: &mut Vec<u8>, _limit: usize) -> bool {
+        lines.append(&mut self.0.lock().expect("no panic"));
+        !lines.is_empty()
+    }
+}
 
 /// A shim's trace, and the daemon's end of it.
 fn shim(stepped: bool) -> (Trace, Channel) {
@@ -25,14 +55,34 @@ fn events_arrive_in_order_and_the_end_is_seen() {
     trace.point(signal(2));
     drop(trace);
     for pid in [1, 2] {
-        let Some(Message::Event(event)) = daemon.receive().expect("whole messages") else {
-            panic!("an event")
-        };
+        let Some(Ok(events)) = next(&daemon) else { panic!("an event") };
+        let [event] = events.as_slice() else { panic!("each is sent at once") };
         assert_eq!(event.body, signal(pid));
         assert_eq!((event.parent, event.actor), (5, Actor::Shim));
         assert!(event.span >= 1000);
     }
-    assert!(daemon.receive().expect("a closed channel is no error").is_none());
+    assert!(next(&daemon).is_none(), "a closed channel is no error");
+}
+
+#[test]
+fn a_tape_is_sent_on_whole_and_before_what_it_has_no_room_for() {
+    let (near, far) = Channel::pair().expect("socketpair");
+    let (channel, tape) = (Arc::new(far), Arc::new(Own(std::sync::Mutex::default(), 800)));
+    let (on, way) = (Arc::clone(&tape), Arc::clone(&channel));
+    let sink: Arc<dyn Sink> = Arc::new(TapeSink { tape: on, channel: way });
+    let trace = Trace::root(OpId::new(), Actor::Init, Origin::now(), sink, Hold::Never);
+    let told = |near: &Channel| match next(near) {
+        Some(Ok(events)) => events.into_iter().map(|event| event.body).collect::<Vec<_>>(),
+        other => panic!("{other:?}"),
+    };
+    trace.point(signal(1));
+    trace.point(signal(2));
+    channel.forward(&*tape);
+    assert_eq!(told(&near), [signal(1), signal(2)], "one message");
+    trace.point(signal(3));
+    trace.point(Body::ProcessSpawn { role: "exec".into(), argv: vec!["x".repeat(800)], pid: None });
+    assert_eq!(told(&near), [signal(3)]);
+    assert!(matches!(told(&near).as_slice(), [Body::ProcessSpawn { .. }]));
 }
 
 #[test]
@@ -40,7 +90,7 @@ fn a_far_gate_holds_the_act_and_can_abort_it() {
     let (trace, daemon) = shim(true);
     let worker =
         thread::spawn(move || trace.step(tag("a"), |_| -> std::io::Result<()> { panic!("aborted") }));
-    let Some(Message::Ask(event)) = daemon.receive().expect("whole messages") else { panic!("a question") };
+    let Some(Err(Message::Ask(event))) = next(&daemon) else { panic!("a question") };
     assert_eq!(event.body, tag("a"));
     daemon.answer(Err(Aborted)).expect("the shim listens");
     assert!(worker.join().expect("the worker ends").is_err());
@@ -60,14 +110,14 @@ fn what_a_full_channel_loses_is_counted_and_told() {
     for _ in 0..1000 {
         trace.point(Body::ProcessSpawn { role: "exec".into(), argv: argv.clone(), pid: None });
     }
-    let mut buffer = vec![0; glassdock_trace::channel::MESSAGE_LIMIT];
+    let mut buffer = vec![0; MESSAGE_LIMIT];
     let mut received = 0;
-    while let Ok(Some(Received::Event(_))) = daemon.try_receive(&mut buffer) {
+    while let Ok(Some(Received::Events(_))) = daemon.try_receive(&mut buffer) {
         received += 1;
     }
     assert!((1..1000).contains(&received));
     trace.point(signal(1));
-    let Some(Message::Dropped(lost)) = daemon.receive().expect("whole messages") else { panic!("a count") };
+    let Some(Err(Message::Dropped(lost))) = next(&daemon) else { panic!("a count") };
     assert_eq!(lost, 1000 - received);
 }
 
@@ -75,6 +125,6 @@ fn what_a_full_channel_loses_is_counted_and_told() {
 fn garbage_is_an_error_and_no_panic() {
     let (near, far) = Channel::pair().expect("socketpair");
     rustix::net::send(&far, b"{\"event\":7}", rustix::net::SendFlags::empty()).expect("send");
-    let error = near.receive().expect_err("it is no message");
+    let error = near.receive(&mut vec![0; MESSAGE_LIMIT]).expect_err("it is no message");
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidData);
 }

@@ -48,8 +48,8 @@ fn lines_of_another_process_are_numbered_among_the_others() {
     shim.point(signal(3));
     let mut buffer = vec![0; glassdock_trace::channel::MESSAGE_LIMIT];
     let mut lines = String::new();
-    while let Ok(Some(Received::Event(text))) = near.try_receive(&mut buffer) {
-        lines = lines + text + "\n";
+    while let Ok(Some(Received::Events(text))) = near.try_receive(&mut buffer) {
+        lines += text;
     }
     recording.record_lines(&(lines + "7\n"));
     own.point(signal(4));

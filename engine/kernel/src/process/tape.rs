@@ -1,0 +1,179 @@
+//! Memory that outlives its writer: what a child puts there, its parent reads even after the
+//! child was killed; mmap(2) with `MAP_SHARED`.
+//!
+//! ```text
+//!   0            taken          written                        ROOM
+//!   ├── read ─────┼── to be read ──┼── free ─────────────────────┤
+//! ```
+//!
+//! Bytes are written once and never again: those before `written` don't change.
+
+use std::cell::UnsafeCell;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use glassdock_trace::Tape;
+
+use super::check;
+use crate::Result;
+
+/// How many bytes fit. Pages that nobody wrote to cost nothing.
+const ROOM: usize = 256 * 1024;
+
+/// What is in the memory.
+#[repr(C)]
+struct Shared {
+    written: AtomicUsize,
+    taken: AtomicUsize,
+    bytes: [UnsafeCell<u8>; ROOM],
+}
+
+/// The mapping, for as long as this process has an end of it.
+#[derive(Debug)]
+struct Mapping(NonNull<Shared>);
+
+// SAFETY: Shared is made for several processes: its numbers are atomic, and its bytes are written by one writer, before
+// the number says so (see TapeWriter), and only read afterwards.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    fn shared(&self) -> &Shared {
+        // SAFETY: the pointer is to a mapping of that size and alignment (a page's), zeroed, which is a valid Shared, and
+        // which is unmapped only when self is dropped.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// See [`Tape::take`].
+    fn take(&self, lines: &mut Vec<u8>, limit: usize) -> bool {
+        let shared = self.shared();
+        loop {
+            let (from, to) = (shared.taken.load(Ordering::Acquire), shared.written.load(Ordering::Acquire));
+            let Some(cells) = shared.bytes.get(from..to).filter(|cells| !cells.is_empty()) else {
+                return false;
+            };
+            // SAFETY: these bytes were written before `written` was stored with Release, and nobody writes them again.
+            let bytes = unsafe { std::slice::from_raw_parts(cells.as_ptr().cast::<u8>(), cells.len()) };
+            let within = bytes.get(..limit).unwrap_or(bytes);
+            let end = if within.len() == bytes.len() {
+                bytes.len()
+            } else {
+                let ends = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte == b'\n');
+                let first = || bytes.iter().position(|byte| *byte == b'\n');
+                ends(within).or_else(first).map_or(bytes.len(), |end| end + 1)
+            };
+            let taken = shared.taken.compare_exchange(from, from + end, Ordering::AcqRel, Ordering::Acquire);
+            if taken.is_ok() {
+                lines.extend_from_slice(bytes.get(..end).unwrap_or(bytes));
+                return true;
+            }
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, as long as it was made, and nobody has a reference any more.
+        unsafe { libc::munmap(self.0.as_ptr().cast(), size_of::<Shared>()) };
+    }
+}
+
+/// The writer's end: goes to the child.
+#[derive(Debug)]
+pub struct TapeWriter {
+    mapping: Arc<Mapping>,
+    /// Where the next line goes.
+    next: Mutex<usize>,
+}
+
+/// The reader's end: stays with the parent.
+#[derive(Debug)]
+pub struct TapeReader(Arc<Mapping>);
+
+/// A new tape. The writer is to be moved into the body of [`super::clone_child`]: of its two copies,
+/// only the child's is written to.
+///
+/// # Errors
+///
+/// mmap(2)'s.
+pub fn tape() -> Result<(TapeWriter, TapeReader)> {
+    let (rights, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
+    // SAFETY: a new anonymous mapping touches no memory that is in use.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<Shared>(), rights, flags, -1, 0) };
+    let failed = at == libc::MAP_FAILED;
+    check("mmap", "memory for events", if failed { -1 } else { 0 })?;
+    let at = NonNull::new(at.cast::<Shared>()).ok_or_else(|| crate::Error::Invalid {
+        what: "address of a mapping",
+        value: "0".to_owned(),
+        reason: "nothing can lie there",
+    })?;
+    let mapping = Arc::new(Mapping(at));
+    Ok((TapeWriter { mapping: Arc::clone(&mapping), next: Mutex::new(0) }, TapeReader(mapping)))
+}
+
+impl Tape for TapeWriter {
+    fn add(&self, line: &[u8]) -> bool {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = self.mapping.shared();
+        let end = next.saturating_add(line.len());
+        let Some(cells) = shared.bytes.get(*next..end) else { return false };
+        // SAFETY: the cells are as many as the line's bytes, and not beyond `written`, so nobody reads them yet; the lock
+        // keeps other threads from writing them, and the other process has no writer.
+        unsafe {
+            std::ptr::copy_nonoverlapping(line.as_ptr(), UnsafeCell::raw_get(cells.as_ptr()), line.len());
+        }
+        *next = end;
+        shared.written.store(end, Ordering::Release);
+        true
+    }
+
+    fn take(&self, lines: &mut Vec<u8>, limit: usize) -> bool {
+        self.mapping.take(lines, limit)
+    }
+}
+
+impl Tape for TapeReader {
+    fn add(&self, _line: &[u8]) -> bool {
+        false
+    }
+
+    fn take(&self, lines: &mut Vec<u8>, limit: usize) -> bool {
+        self.0.take(lines, limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(tape: &dyn Tape, limit: usize) -> Option<String> {
+        let mut lines = Vec::new();
+        tape.take(&mut lines, limit).then(|| String::from_utf8(lines).expect("text"))
+    }
+
+    #[test]
+    fn lines_are_taken_whole_and_once() {
+        let (writer, reader) = tape().expect("memory");
+        assert_eq!(taken(&reader, 100), None);
+        for line in ["one\n", "two\n", "three\n"] {
+            assert!(writer.add(line.as_bytes()));
+        }
+        assert_eq!(taken(&reader, 9).as_deref(), Some("one\ntwo\n"));
+        assert_eq!(taken(&writer, 2).as_deref(), Some("three\n"), "a line that is too long comes alone");
+        assert_eq!(taken(&reader, 9), None);
+        assert!(!reader.add(b"four\n"), "the reader does not write");
+    }
+
+    #[test]
+    fn a_full_tape_says_so() {
+        let (writer, reader) = tape().expect("memory");
+        let line = [b'x'; 1023].into_iter().chain([b'\n']).collect::<Vec<u8>>();
+        assert_eq!((0..1000).filter(|_| writer.add(&line)).count(), ROOM / 1024);
+        let mut all = Vec::new();
+        while reader.take(&mut all, 3000) {}
+        assert_eq!(all.len(), ROOM);
+    }
+}

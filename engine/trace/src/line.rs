@@ -1,0 +1,170 @@
+//! How an event becomes a line: the JSON that serde would write, with the part that a step's
+//! begin and end have in common written once.
+//!
+//! A `run` tells two hundred events, most of them in pairs. The body is most of an event's text.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::event::{Actor, Event, Outcome, Phase};
+use crate::vocabulary::Body;
+
+/// A body's text, if it has been written: `"kind":…,"fields":…`.
+///
+/// It is no part of an event's meaning, so any two are equal.
+#[derive(Clone, Debug, Default)]
+pub struct Written(Option<Arc<str>>);
+
+impl PartialEq for Written {
+    fn eq(&self, _other: &Self) -> bool {
+        true
+    }
+}
+
+impl Written {
+    pub(crate) fn of(body: &Body) -> Self {
+        let mut text = Vec::with_capacity(ROOM);
+        if members(body, &mut text).is_err() {
+            return Self(None);
+        }
+        Self(String::from_utf8(text).ok().map(Arc::from))
+    }
+}
+
+/// Most events' text is shorter than this, in bytes.
+const ROOM: usize = 512;
+
+/// Adds a body's members, without the braces around them.
+fn members(body: &Body, out: &mut Vec<u8>) -> io::Result<()> {
+    let begin = out.len();
+    serde_json::to_writer(&mut *out, body)?;
+    out.remove(begin);
+    out.pop();
+    Ok(())
+}
+
+/// Adds `,"name":` and a number.
+fn number(out: &mut Vec<u8>, name: &str, mut value: u64) {
+    out.extend_from_slice(name.as_bytes());
+    let mut digits = [b'0'; 20];
+    let mut begin = digits.len();
+    loop {
+        begin -= 1;
+        if let (Some(digit), Ok(number)) = (digits.get_mut(begin), u8::try_from(value % 10)) {
+            *digit += number;
+        }
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(begin..).unwrap_or_default());
+}
+
+/// Adds a text as JSON.
+fn text(out: &mut Vec<u8>, text: &str) -> io::Result<()> {
+    // Ids have nothing to escape.
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return Ok(());
+    }
+    Ok(serde_json::to_writer(out, text)?)
+}
+
+impl Event {
+    /// Adds the event's line to `out`, with its line end.
+    ///
+    /// # Errors
+    ///
+    /// serde_json's, for a value that has no JSON; the events' types have all.
+    pub(crate) fn write_line(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        out.reserve(ROOM);
+        number(out, "{\"seq\":", self.seq);
+        number(out, ",\"t_ns\":", self.t_ns);
+        out.extend_from_slice(b",\"op\":");
+        text(out, &self.op)?;
+        number(out, ",\"span\":", self.span);
+        number(out, ",\"parent\":", self.parent);
+        out.extend_from_slice(match self.actor {
+            Actor::Client => b",\"actor\":\"client\"".as_slice(),
+            Actor::Daemon => b",\"actor\":\"daemon\"",
+            Actor::Builder => b",\"actor\":\"builder\"",
+            Actor::Registry => b",\"actor\":\"registry\"",
+            Actor::Shim => b",\"actor\":\"shim\"",
+            Actor::Init => b",\"actor\":\"init\"",
+        });
+        number(out, ",\"pid\":", self.pid.into());
+        out.extend_from_slice(match self.phase {
+            Phase::Begin => b",\"phase\":\"begin\",".as_slice(),
+            Phase::End => b",\"phase\":\"end\",",
+            Phase::Point => b",\"phase\":\"point\",",
+            Phase::Skip => b",\"phase\":\"skip\",",
+        });
+        match &self.written.0 {
+            Some(text) => out.extend_from_slice(text.as_bytes()),
+            None => members(&self.body, out)?,
+        }
+        match &self.result {
+            None => {}
+            Some(Outcome { ok: true, errno: None, message: None }) => {
+                out.extend_from_slice(b",\"result\":{\"ok\":true}");
+            }
+            Some(result) => {
+                out.extend_from_slice(b",\"result\":");
+                serde_json::to_writer(&mut *out, result)?;
+            }
+        }
+        if let Some(duration) = self.dur_ns {
+            number(out, ",\"dur_ns\":", duration);
+        }
+        if let Some(reason) = &self.reason {
+            out.extend_from_slice(b",\"reason\":");
+            text(out, reason)?;
+        }
+        if !self.evidence.is_empty() {
+            out.extend_from_slice(b",\"evidence\":");
+            serde_json::to_writer(&mut *out, &self.evidence)?;
+        }
+        out.extend_from_slice(b"}\n");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Evidence;
+
+    #[test]
+    fn a_line_is_what_serde_writes() {
+        let mut events = crate::samples::run();
+        for event in &mut events {
+            event.op = "a \"b\"\n".to_owned();
+            event.evidence.push(Evidence::new("/proc/1/mountinfo", ["a\tb".to_owned()]));
+            if event.phase == Phase::Skip {
+                event.reason = Some("it was \\ there".to_owned());
+            }
+        }
+        let (phases, actors) = (
+            [Phase::Begin, Phase::End, Phase::Point, Phase::Skip, Phase::End, Phase::End],
+            [Actor::Client, Actor::Daemon, Actor::Builder, Actor::Registry, Actor::Shim, Actor::Init],
+        );
+        for (phase, actor) in phases.into_iter().zip(actors) {
+            let mut event = events[0].clone();
+            (event.phase, event.actor, event.t_ns, event.op) = (phase, actor, u64::MAX, "01ab".to_owned());
+            event.result = Some(Outcome { ok: true, errno: Some("ENOENT".to_owned()), message: None });
+            events.push(event);
+        }
+        for mut event in events {
+            let expected = serde_json::to_string(&event).expect("plain data") + "\n";
+            for written in [Written::default(), Written::of(&event.body)] {
+                event.written = written;
+                let mut line = Vec::new();
+                event.write_line(&mut line).expect("plain data");
+                assert_eq!(String::from_utf8(line).expect("text"), expected);
+            }
+        }
+    }
+}
