@@ -202,15 +202,20 @@ fn read_piece(file: &File, offset: u64, length: u64) -> io::Result<Bytes> {
 pub(super) struct Received {
     incoming: Incoming,
     idle: Duration,
+    /// What came and belongs to the next round of writing.
+    over: Bytes,
 }
 
 impl Received {
     pub(super) fn new(incoming: Incoming, idle: Duration) -> Self {
-        Self { incoming, idle }
+        Self { incoming, idle, over: Bytes::new() }
     }
 
     /// The next bytes; `None` at the end.
     async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        if !self.over.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.over)));
+        }
         loop {
             match tokio::time::timeout(self.idle, self.incoming.frame()).await {
                 Ok(None) => return Ok(None),
@@ -250,13 +255,14 @@ impl Received {
         limit: u64,
         finishing: bool,
     ) -> Result<Upload, Refusal> {
-        let mut room = limit.saturating_sub(upload.size);
+        let (mut room, mut at) = (limit.saturating_sub(upload.size), upload.size);
         let mut at_rest = Some(upload);
         let mut writing: Option<JoinHandle<Result<Upload, Refusal>>> = None;
         loop {
             // The next bytes come in while the last ones are hashed and written.
-            let (mut batch, mut end) = self.gather().await;
+            let (mut batch, mut end) = self.gather(at).await;
             let size = batch.iter().map(|bytes| bytes.len() as u64).sum();
+            at += size;
             if room < size {
                 batch.clear();
                 let words = format!("a blob may have at most {limit} bytes here");
@@ -270,7 +276,7 @@ impl Received {
             };
             let last = end.is_some();
             let job = tokio::task::spawn_blocking(move || {
-                batch.iter().try_for_each(|bytes| upload.append(bytes))?;
+                upload.append(batch)?;
                 if last && !finishing {
                     upload.rest()?;
                 }
@@ -286,15 +292,24 @@ impl Received {
         }
     }
 
-    /// Bytes for one round of writing, and how the body ended if it did.
-    async fn gather(&mut self) -> (Vec<Bytes>, Option<Result<(), Refusal>>) {
+    /// Bytes for one round of writing at this place of an upload, and how the body ended if it did.
+    ///
+    /// A round ends at a multiple of its length: the kernel keeps a file in pieces as large as
+    /// one write fills, if they begin where they should, and a large piece is sent faster than
+    /// many small ones.
+    async fn gather(&mut self, at: u64) -> (Vec<Bytes>, Option<Result<(), Refusal>>) {
         const ROUND: usize = 1024 * 1024;
+        // A client may send a byte at a time; so many are written at once.
+        const PIECES: usize = 1024;
+        let mut left = ROUND - usize::try_from(at % ROUND as u64).unwrap_or(0);
         let mut batch = Vec::new();
-        let mut size = 0;
-        while size < ROUND {
+        while left > 0 && batch.len() < PIECES {
             match self.next().await {
-                Ok(Some(bytes)) => {
-                    size += bytes.len();
+                Ok(Some(mut bytes)) => {
+                    if bytes.len() > left {
+                        self.over = bytes.split_off(left);
+                    }
+                    left -= bytes.len();
                     batch.push(bytes);
                 }
                 Ok(None) => return (batch, Some(Ok(()))),

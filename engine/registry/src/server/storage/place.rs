@@ -171,8 +171,8 @@ pub(super) trait Incoming: Send + Debug {
     /// How many bytes there are.
     fn size(&self) -> u64;
 
-    /// Adds bytes at the end.
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Refusal>;
+    /// Adds bytes, which came in these pieces, at the end.
+    fn append(&mut self, pieces: Vec<Bytes>) -> Result<(), Refusal>;
 
     /// Remembers how far the upload is.
     fn mark(&mut self) -> Result<(), Refusal>;

@@ -177,7 +177,7 @@ impl Place for Disk {
         let idle = fs::metadata(&path).and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
         let expired = matches!(idle, Ok(Ok(idle)) if idle >= age) && fs::remove_file(&path).is_ok();
         if expired {
-            self.hashed.lock().remove(key);
+            self.digests.take(key);
         }
         Ok(expired)
     }

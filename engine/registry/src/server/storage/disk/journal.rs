@@ -11,11 +11,16 @@
 //!   every few seconds: a new log; syncfs(2); the old log goes
 //! ```
 //!
+//! A log's place on the disk is written with zeros ahead of its records. A record then changes
+//! neither the file's length nor where it lies, and so waits for its own bytes only; otherwise
+//! it would wait for all that the file system has to note at that moment.
+//!
 //! A log is locked by the server that writes it, so several servers share a folder, and
 //! each finds the logs of those that died.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -54,7 +59,12 @@ struct Log {
     file: File,
     /// How long the log is, as far as it is good.
     size: u64,
+    /// How long the file is: zeros follow the log.
+    room: u64,
 }
+
+/// So many zeros are written at a time.
+const AHEAD: u64 = 512 * 1024;
 
 /// How a record's way to the disk ended.
 type Ticket = OnceLock<Result<(), io::ErrorKind>>;
@@ -105,15 +115,13 @@ impl Journal {
             Err(error) => return (None, Err(error.kind())),
         };
         let bytes: Vec<u8> = batch.iter().flat_map(|(record, _)| record.iter().copied()).collect();
-        match log.file.write_all(&bytes).and_then(|()| log.file.sync_data()) {
-            Ok(()) => {
-                log.size += bytes.len() as u64;
-                (Some(log), Ok(()))
-            }
+        match log.write(&bytes) {
+            Ok(()) => (Some(log), Ok(())),
             Err(error) => {
-                // Half a record must not stand before whole ones. If it can't be taken off, the
-                // log ends here, and another begins.
+                // What nobody is answered for must not be done after a crash. If it can't be
+                // taken off, the log ends here, and another begins.
                 let whole = log.file.set_len(log.size).is_ok();
+                log.room = log.size;
                 (whole.then_some(log), Err(error.kind()))
             }
         }
@@ -122,13 +130,13 @@ impl Journal {
     fn begin(&self) -> io::Result<Log> {
         // It is locked before it has the name by which others look for logs.
         let path = self.folder.join(random_name());
-        let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
         file.try_lock().map_err(io::Error::from)?;
         let named = path.with_extension("log");
         fs::rename(&path, &named)?;
         let path = named;
         File::open(&self.folder)?.sync_all()?;
-        Ok(Log { path, file, size: 0 })
+        Ok(Log { path, file, size: 0, room: 0 })
     }
 
     /// Writes out what the log's records did, and begins a new log when there is need.
@@ -144,6 +152,24 @@ impl Journal {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    /// Writes records at the end; when this returns they are on the disk.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let end = self.size + bytes.len() as u64;
+        if end > self.room {
+            // Where the disk is too full for zeros, the records may have room all the same.
+            let room = end.next_multiple_of(AHEAD);
+            let zeros = vec![0; usize::try_from(room - self.room).unwrap_or(0)];
+            self.room = self.file.write_all_at(&zeros, self.room).map_or(self.room, |()| room);
+        }
+        self.file.write_all_at(bytes, self.size)?;
+        self.file.sync_data()?;
+        self.size = end;
+        self.room = self.room.max(end);
+        Ok(())
     }
 }
 
@@ -257,6 +283,8 @@ mod tests {
         let mut bent = two;
         bent[HEAD + 3] ^= 1;
         assert!(decode_all(&bent).is_empty(), "what a bent record says is not done");
+        let room = [one, vec![0; 4096]].concat();
+        assert_eq!(decode_all(&room).len(), 1, "zeros are no record");
     }
 
     #[test]
