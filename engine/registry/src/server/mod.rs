@@ -202,6 +202,8 @@ struct Shared {
     access_log: Option<AccessLog>,
     auth: Option<Auth>,
     mirror: Option<Mirror>,
+    /// What the hub searches in.
+    cards: Arc<hub::Cards>,
 }
 
 /// A server that has its address and does not answer yet.
@@ -259,6 +261,7 @@ impl Server {
             access_log,
             auth,
             mirror,
+            cards: Arc::default(),
         };
         Ok(Self {
             listener,

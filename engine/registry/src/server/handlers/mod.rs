@@ -85,7 +85,7 @@ async fn route(shared: &Shared, request: Request<Incoming>, user: &mut Option<St
             let reach = auth.admit(&parts, &Need::Catalog, &origin(shared, &parts)).await?;
             *user = reach.user().map(str::to_owned);
         }
-        return hub::answer(&shared.storage, &parts, route).await;
+        return hub::answer((&shared.storage, &shared.cards), &parts, route).await;
     }
     let body = Received::new(incoming, shared.idle);
     let (storage, mirror) = (&shared.storage, shared.mirror.as_ref());

@@ -37,6 +37,7 @@ mod disk;
 
 mod bucket;
 
+pub(crate) mod changes;
 pub(crate) mod collect;
 pub(crate) mod listing;
 pub(crate) mod manifests;
@@ -91,6 +92,7 @@ pub(crate) struct Storage {
     cache: manifests::Cache,
     listed: listing::Cache,
     pulls: pulls::Pulls,
+    changed: changes::Changed,
     /// The name under which this server counts pulls.
     server: String,
 }
@@ -109,6 +111,7 @@ impl Storage {
             cache: manifests::Cache::default(),
             listed: listing::Cache::default(),
             pulls: pulls::Pulls::default(),
+            changed: changes::Changed::default(),
             server: pulls::server_name(port),
         })
     }
@@ -268,7 +271,9 @@ impl Storage {
     /// Keeps what the hub tells about a repository.
     pub(crate) fn write_about(&self, name: &Name, about: &[u8]) -> Result<(), Refusal> {
         let key = keys::part(name, "_hub.json");
-        self.place.commit(&[Act::write(key, Bytes::copy_from_slice(about))])
+        self.place.commit(&[Act::write(key, Bytes::copy_from_slice(about))])?;
+        self.has_changed(name);
+        Ok(())
     }
 
     /// What the hub tells about a repository, as it was written.

@@ -146,5 +146,5 @@ fn pulls_of_all_servers_are_added_up() {
         storage.count_pull(&name());
     }
     let storage = Storage::open(&folder.path().into(), true, 0).expect("a registry");
-    assert_eq!(storage.pulls(&name()).expect("readable"), 10, "what was not noted is lost");
+    assert_eq!(storage.noted_pulls(&name()).expect("readable"), 10, "what was not noted is lost");
 }
