@@ -38,6 +38,8 @@ mod retry;
 
 mod session;
 
+mod refusal;
+
 pub mod fetch;
 
 mod manifests;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::protocol::{code_of, get, header, json_of, manifest, push_blob, push_manifest, send};
-use crate::support::Registry;
+use crate::support::{Kept, Registry};
 
 /// An object storage of a folder, with one bucket. It makes a file's name of each key, so keys
 /// must not be as long here as elsewhere.
@@ -94,6 +94,38 @@ fn at_once() -> Collecting {
 /// Bytes of which no two parts are alike.
 fn bytes(count: u32) -> Vec<u8> {
     (0..count / 4).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_object_storage_is_asked_is_in_the_trace_without_secrets() {
+    let cloud = Cloud::start().await;
+    let (trace, kept) = Kept::trace();
+    let registry = Registry::with(|config| {
+        config.place = Where::Bucket(cloud.bucket());
+        config.trace = trace;
+    })
+    .await;
+    let digest = push_blob(&registry, "told", b"some bytes").await;
+    let got = get(&format!("{}/v2/told/blobs/{digest}", registry.url)).await;
+    assert_eq!(got.bytes().await.expect("a body"), "some bytes");
+    registry.stop().await;
+    let text = kept.text();
+    assert!(kept.kinds().contains(&"registry.store"), "{text}");
+    let events: Value = serde_json::from_str(&text).expect("JSON");
+    let ends: Vec<&Value> =
+        events.as_array().expect("events").iter().filter(|event| event["phase"] == "end").collect();
+    let asked = |method: &str, part: &str| {
+        ends.iter().find(|event| {
+            let fields = &event["fields"];
+            fields["method"] == method && fields["url"].as_str().is_some_and(|url| url.contains(part))
+        })
+    };
+    let put = asked("PUT", "/img/p/content/").expect("the bytes were stored");
+    assert_eq!((&put["fields"]["sent"], &put["fields"]["status"]), (&json!(10), &json!(200)), "{put}");
+    let read = asked("GET", "/img/p/content/").expect("the bytes were read");
+    assert_eq!(read["fields"]["received"], 10, "{read}");
+    assert_eq!(read["result"]["ok"], true);
+    assert!(!text.contains("a secret") && !text.contains("Signature"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,10 +7,11 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::{Answer, CONTENT_DIGEST, blocking, empty, is_known, query, quick, set, text};
-use crate::server::body::{Body, Received};
+use crate::server::body::Body;
 use crate::server::error::{Code, Refusal};
 use crate::server::manifest::Manifest;
 use crate::server::name::Name;
+use crate::server::received::Received;
 use crate::server::routes;
 use crate::server::storage::Storage;
 use crate::server::storage::manifests::Reference;

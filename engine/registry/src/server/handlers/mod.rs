@@ -18,9 +18,10 @@ use hyper::body::Incoming;
 use super::Shared;
 use super::access_log::AccessLog;
 use super::auth::{Need, Reach};
-use super::body::{Body, Received};
+use super::body::Body;
 use super::error::{Code, Refusal};
 use super::hub;
+use super::received::Received;
 use super::routes::Route;
 use super::storage::Storage;
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::manifests::Reference;
 use super::*;
 use crate::server::manifest::Manifest;
-use glassdock_image::digest::Algorithm;
+use glassdock_image::digest::{Algorithm, Digest};
 
 fn name() -> Name {
     Name::parse("a/b").expect("a name")

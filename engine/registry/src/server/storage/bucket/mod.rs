@@ -22,6 +22,7 @@
 //! What the object storage must do: be consistent after a write (S3 is, since 2020), parts of
 //! uploads, and writes that fail where there is something already (`If-None-Match`).
 
+mod door;
 mod objects;
 mod parts;
 mod upload;
@@ -44,6 +45,7 @@ use tokio::runtime::Runtime;
 use super::{keys, random_name};
 use crate::server::error::Refusal;
 use glassdock_image::digest::Digest;
+use glassdock_trace::Trace;
 
 /// Where the bucket is. Who may use it is told by the environment, as every client of S3
 /// has it: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or a role of the machine.
@@ -130,8 +132,8 @@ const AT_A_TIME: usize = 16;
 const SMALL_LIMIT: u64 = 16 * 1024 * 1024;
 
 impl Bucket {
-    /// Looks whether the bucket answers.
-    pub(super) fn open(config: &BucketConfig) -> io::Result<Self> {
+    /// Looks whether the bucket answers. What it is asked goes into the trace.
+    pub(super) fn open(config: &BucketConfig, trace: &Trace) -> io::Result<Self> {
         // Another part of the process may have set it already; either way there is a provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let options = ClientOptions::new()
@@ -149,7 +151,8 @@ impl Bucket {
             .with_bucket_name(&config.bucket)
             .with_virtual_hosted_style_request(config.virtual_hosted)
             .with_client_options(options)
-            .with_retry(retry);
+            .with_retry(retry)
+            .with_http_connector(door::Door(trace.clone()));
         if let Some(region) = &config.region {
             builder = builder.with_region(region);
         }
