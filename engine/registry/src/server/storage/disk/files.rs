@@ -118,6 +118,14 @@ impl Place for Disk {
         self.refresh(&keys::blob(digest));
     }
 
+    fn retire_blob(&self, digest: &Digest) -> Result<(), Refusal> {
+        remove(&self.path(&keys::blob(digest)))
+    }
+
+    fn bring_back(&self, digest: &Digest) -> Result<bool, Refusal> {
+        Ok(self.blob_size(digest)?.is_some())
+    }
+
     /// The file is on the disk before it gets its name, so that a blob is whole after a power
     /// failure too.
     fn adopt(&self, file: &File, from: &Path, digest: &Digest) -> Result<(), Refusal> {

@@ -8,8 +8,11 @@
 //! ```text
 //!   commit ──► record in journal/ID.log, on the disk ──► files by rename(2) ──► the answer
 //!                      └ after a crash: done again at the next start
-//!   every few seconds: a new log; syncfs(2); the old log goes
+//!   now and then: a new log; syncfs(2); the old log goes
 //! ```
+//!
+//! syncfs(2) writes out what anybody wrote on the file system, not ours alone. So it waits until the
+//! kernel has written out most of it by itself, which it does after half a minute, or the log is long.
 //!
 //! A log's place on the disk is written with zeros ahead of its records. A record then changes
 //! neither the file's length nor where it lies, and so waits for its own bytes only; otherwise
@@ -23,7 +26,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::server::storage::place::Act;
 use crate::server::storage::random_name;
@@ -61,7 +64,12 @@ struct Log {
     size: u64,
     /// How long the file is: zeros follow the log.
     room: u64,
+    begun: Instant,
 }
+
+/// A log is put away when it is so old, or so long.
+const OLD: Duration = Duration::from_secs(60);
+const LONG: u64 = 8 * 1024 * 1024;
 
 /// So many zeros are written at a time.
 const AHEAD: u64 = 512 * 1024;
@@ -136,7 +144,12 @@ impl Journal {
         fs::rename(&path, &named)?;
         let path = named;
         File::open(&self.folder)?.sync_all()?;
-        Ok(Log { path, file, size: 0, room: 0 })
+        Ok(Log { path, file, size: 0, room: 0, begun: Instant::now() })
+    }
+
+    /// Whether the log is old or long.
+    pub(super) fn is_due(&self) -> bool {
+        self.lock().log.as_ref().is_some_and(|log| log.begun.elapsed() >= OLD || log.size >= LONG)
     }
 
     /// Writes out what the log's records did, and begins a new log when there is need.
@@ -245,7 +258,7 @@ fn take_part<'a>(bytes: &mut &'a [u8], between: usize) -> Option<(&'a [u8], &'a 
 
 fn decode(body: &[u8]) -> Option<Record> {
     let (time, mut rest) = body.split_first_chunk::<8>()?;
-    let time = UNIX_EPOCH + std::time::Duration::from_nanos(u64::from_le_bytes(*time));
+    let time = UNIX_EPOCH + Duration::from_nanos(u64::from_le_bytes(*time));
     let mut acts = Vec::new();
     while let Some((kind, after)) = rest.split_first() {
         rest = after;

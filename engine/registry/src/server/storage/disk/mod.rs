@@ -40,8 +40,8 @@ pub(super) struct Disk {
     _keeper: Option<Sender<()>>,
 }
 
-/// So often the journal's changes are written out, and it begins anew.
-const CHECKPOINT: Duration = Duration::from_secs(5);
+/// So often it is looked whether the journal's changes should be written out.
+const LOOK: Duration = Duration::from_secs(5);
 
 impl Disk {
     /// Opens the folder, and makes it where it is missing.
@@ -143,9 +143,11 @@ fn keep(journal: Arc<Journal>, root: PathBuf) -> Sender<()> {
     let (sender, end) = channel();
     std::thread::spawn(move || {
         loop {
-            let over = !matches!(end.recv_timeout(CHECKPOINT), Err(RecvTimeoutError::Timeout));
-            // A log that can't be put away now is kept, and read after the next start.
-            let _ = journal.checkpoint(&root);
+            let over = !matches!(end.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout));
+            if over || journal.is_due() {
+                // A log that can't be put away now is kept, and read after the next start.
+                let _ = journal.checkpoint(&root);
+            }
             if over {
                 return;
             }
