@@ -10,6 +10,14 @@ use crate::server::error::{Code, Refusal};
 use crate::server::name::Name;
 use glassdock_image::digest::Digest;
 
+/// What a manifest names that is in its repository.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) blobs: Vec<Digest>,
+    /// With their media types.
+    pub(crate) manifests: Vec<(Digest, String)>,
+}
+
 impl Storage {
     /// Opens a blob of a repository; gives its size in bytes too.
     pub(crate) fn open_blob(&self, name: &Name, digest: &Digest) -> Result<(Opened, u64), Refusal> {
@@ -35,7 +43,12 @@ impl Storage {
         self.place.called(&keys::blob(digest))
     }
 
-    pub(super) fn read_opened(&self, opened: &Opened, size: u64, digest: &Digest) -> Result<Vec<u8>, Refusal> {
+    pub(super) fn read_opened(
+        &self,
+        opened: &Opened,
+        size: u64,
+        digest: &Digest,
+    ) -> Result<Vec<u8>, Refusal> {
         let read = match opened {
             Opened::File(file) => {
                 let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
@@ -73,6 +86,23 @@ impl Storage {
             return Ok(());
         }
         self.place.commit(&[Act::write(link, Bytes::new())])
+    }
+
+    /// Puts back into a repository what was in it a moment ago, where a collection of garbage that
+    /// couldn't be kept out took it away.
+    pub(crate) fn put_back(&self, name: &Name, there: &Contents, _adding: &Guard) -> Result<(), Refusal> {
+        for digest in &there.blobs {
+            if self.place.bring_back(digest)? && !self.has_blob(name, digest)? {
+                self.place.commit(&[Act::write(keys::blob_link(name, digest), Bytes::new())])?;
+            }
+        }
+        for (digest, media_type) in &there.manifests {
+            if self.place.bring_back(digest)? && self.manifest_type(name, digest)?.is_none() {
+                let link = keys::manifest_link(name, digest);
+                self.place.commit(&[Act::write(link, media_type.clone())])?;
+            }
+        }
+        Ok(())
     }
 
     /// A client asks whether a blob is here, and will not send it if so: it is wanted.

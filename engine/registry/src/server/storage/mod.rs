@@ -37,7 +37,7 @@ mod disk;
 
 mod bucket;
 
-mod blobs;
+pub(crate) mod blobs;
 pub(crate) mod changes;
 pub(crate) mod collect;
 pub(crate) mod listing;

@@ -4,6 +4,7 @@
 //! ```text
 //!   PREFIX/
 //!     blobs/sha256/e3/e3b0c442…     {"content": "4b1c…", "size": 1234}: which content the blob is
+//!     gone/sha256/e3/e3b0c442…      what a blob was that was taken away lately
 //!     content/4b/4b1c…              bytes, under a name that says nothing
 //!     r/library/busybox/…           as in a folder's `repositories`: every listing repeats it
 //!       _uploads/9d02…              how far an upload is: its parts, and the state of its digest
@@ -14,10 +15,16 @@
 //! where they were written, and the blob is a small object that says where: it appears when they are
 //! whole and were held against their digest.
 //!
-//! Nor can an object storage lock anybody out. A collection therefore takes out in three steps:
-//! blobs that nothing needs lose their small object; what a manifest names that came meanwhile gets it
-//! back; and the bytes go at the next collection, if they belong to no blob then. Who pushes a
-//! manifest looks, when it is there, whether all that it names still is, and says so if not.
+//! Nor can an object storage lock anybody out. So a collection takes out in steps that can be undone:
+//!
+//! 1. a blob that nothing needs loses its small object, which is noted under `gone/` first;
+//! 2. what a manifest names that came meanwhile gets its small object back;
+//! 3. the bytes go at a later collection, if they belong to no blob then, and to none that was
+//!    taken away within the time to settle (a quarter of an hour).
+//!
+//! Whoever pushes a manifest looks, when it is visible, whether all that it names still is, and
+//! puts back what was taken away under their hands. Either the collection sees the manifest in its
+//! second step, or the push sees what the first step did: a push never needs to be sent again.
 //!
 //! What the object storage must do: be consistent after a write (S3 is, since 2020), parts of
 //! uploads, and writes that fail where there is something already (`If-None-Match`).

@@ -110,6 +110,23 @@ impl Place for Bucket {
         }
     }
 
+    /// What the blob was is noted first: whoever relied on it meanwhile finds it there.
+    fn retire_blob(&self, digest: &Digest) -> Result<(), Refusal> {
+        let key = keys::blob(digest);
+        let Some(bytes) = self.read(&key)? else { return Ok(()) };
+        self.commit(&[Act::write(gone(digest), bytes)])?;
+        self.commit(&[Act::remove(key)])
+    }
+
+    fn bring_back(&self, digest: &Digest) -> Result<bool, Refusal> {
+        if self.0.pointer(digest)?.is_some() {
+            return Ok(true);
+        }
+        let Some(bytes) = self.read(&gone(digest))? else { return Ok(false) };
+        self.commit(&[Act::write(keys::blob(digest), bytes)])?;
+        Ok(true)
+    }
+
     fn adopt(&self, file: &File, _from: &Path, digest: &Digest) -> Result<(), Refusal> {
         if self.blob_size(digest)?.is_some() {
             self.refresh_blob(digest);
@@ -178,8 +195,11 @@ impl Place for Bucket {
 
     fn tidy(&self, before: SystemTime, dry_run: bool, _done: &mut Collected) -> Result<(), Refusal> {
         let settled = SystemTime::now().checked_sub(self.0.settle).unwrap_or(SystemTime::UNIX_EPOCH);
+        if !dry_run {
+            self.forget_gone(settled)?;
+        }
         let before = before.min(settled);
-        // What is old now, and in use by no blob after that.
+        // What is old now, and after that in use by no blob, nor by what was one until lately.
         let found = self.0.wait(self.0.all("content")).map_err(self.0.failed("list", "content"))?;
         let old: Vec<Location> = found
             .into_iter()
@@ -237,9 +257,21 @@ impl Bucket {
         }
     }
 
-    /// The names of all content that blobs use.
+    /// Forgets blobs that were taken away before this time.
+    fn forget_gone(&self, settled: SystemTime) -> Result<(), Refusal> {
+        let found = self.0.wait(self.0.all("gone")).map_err(self.0.failed("list", "gone"))?;
+        let old = found.iter().filter(|meta| SystemTime::from(meta.last_modified) < settled);
+        let forgotten = stream::iter(old.map(|meta| self.0.delete(&meta.location)))
+            .buffer_unordered(AT_A_TIME)
+            .try_collect::<()>();
+        self.0.wait(forgotten).map_err(self.0.failed("remove", "gone"))
+    }
+
+    /// The names of all content that blobs use, or used until lately.
     async fn contents(&self) -> object_store::Result<HashSet<String>> {
-        let blobs = self.0.all("blobs").await?;
+        let mut blobs = self.0.all("blobs").await?;
+        // After the blobs: what goes from there to here between the two is seen twice, not missed.
+        blobs.extend(self.0.all("gone").await?);
         stream::iter(blobs.iter().map(|meta| async {
             // One that is gone meanwhile uses nothing.
             let Some(bytes) = self.0.get(&meta.location).await? else { return Ok(None) };
@@ -273,6 +305,11 @@ fn send_file(mut file: &File, parts: &mut Parts) -> io::Result<u64> {
             return Ok(size);
         }
     }
+}
+
+/// Where it is noted what a blob was that was taken away.
+fn gone(digest: &Digest) -> String {
+    keys::blob(digest).replacen("blobs", "gone", 1)
 }
 
 fn folder_of(key: &str) -> &str {
