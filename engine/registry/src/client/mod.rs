@@ -30,6 +30,8 @@ mod endpoint;
 
 mod transport;
 
+mod failure;
+
 mod challenge;
 
 mod auth;

@@ -29,6 +29,7 @@
 //! What the object storage must do: be consistent after a write (S3 is, since 2020), parts of
 //! uploads, and writes that fail where there is something already (`If-None-Match`).
 
+mod content;
 mod door;
 mod objects;
 mod parts;

@@ -8,17 +8,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures_util::stream::{self, BoxStream};
-use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use futures_util::stream;
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path as Location;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
+use super::content::Content;
 use super::parts::{PART, Parts};
 use super::upload::BucketUpload;
-use super::{AT_A_TIME, Bucket, Pointer, Shared, io_error};
+use super::{AT_A_TIME, Bucket, Pointer};
 use crate::server::error::Refusal;
 use crate::server::storage::collect::Collected;
-use crate::server::storage::place::{Act, Guard, Incoming, Look, Object, Opened, Place};
+use crate::server::storage::place::{Act, Guard, Incoming, Look, Opened, Place};
 use crate::server::storage::{keys, random_name};
 use glassdock_image::digest::{Algorithm, Digest};
 
@@ -314,31 +315,4 @@ fn gone(digest: &Digest) -> String {
 
 fn folder_of(key: &str) -> &str {
     key.rsplit_once('/').map_or("", |(folder, _)| folder)
-}
-
-/// Bytes in the bucket.
-struct Content {
-    shared: Arc<Shared>,
-    location: Location,
-}
-
-impl Object for Content {
-    fn stream(&self, begin: u64, end: u64) -> BoxStream<'static, io::Result<Bytes>> {
-        let (shared, location) = (Arc::clone(&self.shared), self.location.clone());
-        let opened = async move {
-            let range = Some(GetRange::Bounded(begin..end));
-            let found = shared.store.get_opts(&location, GetOptions { range, ..GetOptions::default() }).await;
-            // The bucket stays open as long as somebody reads.
-            found.map(|found| found.into_stream().inspect(move |_| drop(Arc::clone(&shared))))
-        };
-        opened.into_stream().try_flatten().map_err(io_error).boxed()
-    }
-
-    fn read(&self, size: u64) -> io::Result<Vec<u8>> {
-        if size == 0 {
-            return Ok(Vec::new());
-        }
-        let bytes = self.shared.wait(self.shared.store.get_range(&self.location, 0..size))?;
-        Ok(bytes.into())
-    }
 }

@@ -12,6 +12,7 @@
 mod digests;
 mod files;
 pub(super) mod journal;
+mod records;
 mod small;
 mod upload;
 

@@ -117,7 +117,7 @@ impl FileUpload {
 }
 
 /// Writes all pieces at once, so that the kernel keeps them in large pieces too: a page cache of
-/// 4 KiB pages is sent at two thirds of the speed.
+/// 4 KiB pages is sent at about half the speed.
 fn write_all(file: &mut File, pieces: &[Bytes]) -> io::Result<()> {
     let mut slices: Vec<_> =
         pieces.iter().filter(|piece| !piece.is_empty()).map(|piece| IoSlice::new(piece)).collect();
