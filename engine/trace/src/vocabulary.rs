@@ -150,6 +150,8 @@ vocabulary! {
     Evidence RegistryToken = "registry.token" { realm: String, service: Option<String>, scope: Option<String>, expires_in: Option<u64> }
     /// The registry's server answers a request.
     Evidence RegistryServe = "registry.serve" { method: String, path: String, status: Option<u16>, sent: Option<u64>, received: Option<u64>, client: Option<String> }
+    /// The registry's server asks the object storage that it keeps its content in.
+    Evidence RegistryStore = "registry.store" { method: String, url: String, status: Option<u16>, sent: Option<u64>, received: Option<u64> }
 
     // ---- blobs: pieces of content, named by their digest ----
 

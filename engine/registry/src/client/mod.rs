@@ -30,6 +30,8 @@ mod endpoint;
 
 mod transport;
 
+mod failure;
+
 mod challenge;
 
 mod auth;
@@ -37,6 +39,8 @@ mod auth;
 mod retry;
 
 mod session;
+
+mod refusal;
 
 pub mod fetch;
 

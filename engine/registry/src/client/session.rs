@@ -17,16 +17,10 @@ use reqwest::Url;
 use super::auth::Asker;
 use super::endpoint::{self, Endpoint, Trust};
 use super::transport::{Payload, Reply, Request};
-use super::{Client, Credentials, Error, error, retry};
+use super::{Client, Credentials, Error, retry};
 
 /// How often one request may be sent on.
 const REDIRECTS: usize = 10;
-/// An answer that tells what went wrong is read up to here.
-const ANSWER_LIMIT: u64 = 64 * 1024;
-
-/// How Docker Hub words that it doesn't tell whether a repository is there.
-const DENIED: &str = "denied: requested access to the resource is denied";
-
 /// Talks with one repository at one address.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -158,19 +152,7 @@ impl Session {
         credentials: Option<&Credentials>,
     ) -> Self {
         let credentials = credentials.filter(|_| !endpoint.mirror).cloned();
-        Self {
-            client: client.clone(),
-            endpoint,
-            path: String::new(),
-            familiar: String::new(),
-            domain: domain.to_owned(),
-            credentials,
-            scopes: Vec::new(),
-            authorization: Mutex::new(None),
-            offline: false,
-            identity: Mutex::new(None),
-            asking: tokio::sync::Mutex::new(()),
-        }
+        Self::with(client, endpoint, ["", "", domain], credentials, Vec::new())
     }
 
     /// Asks, and does what is needed for an answer.
@@ -298,60 +280,5 @@ impl Session {
         let told = at.starts_with('/') || at.contains("://");
         let joined = if told { base.join(at) } else { base.join(&format!("/v2/{}/{at}", self.path)) };
         joined.map_err(|error| Error::Setup { subject: at.to_owned(), reason: error.to_string() })
-    }
-
-    /// The error that an answer stands for. `reference` is what was asked about.
-    pub(super) async fn refusal(&self, mut reply: Reply, reference: Option<&str>) -> Error {
-        let body = match reply.all(ANSWER_LIMIT).await {
-            Ok(body) => body,
-            Err(error @ Error::Connection { .. }) => return error,
-            Err(_) => Default::default(),
-        };
-        let status = reply.status();
-        let insufficient = reply
-            .header(header::WWW_AUTHENTICATE)
-            .is_some_and(|challenge| challenge.contains("insufficient_scope"));
-        let (code, answer) = error::answer(&body);
-        let (method, url) = reply.asked();
-        let denied = |answer: String| Error::PullDenied { repository: self.familiar.clone(), answer };
-        let hub = self.domain == glassdock_image::reference::DEFAULT_DOMAIN;
-        match (status, code.as_str(), reference) {
-            (StatusCode::BAD_REQUEST, _, _) if answer.contains("HTTP request to an HTTPS server") => {
-                Error::Connection {
-                    method: error::go_method(&Method::GET),
-                    url,
-                    reason: answer.to_lowercase(),
-                    again: false,
-                    source: None,
-                }
-            }
-            (StatusCode::NOT_FOUND, "NAME_UNKNOWN", Some(_)) if hub => {
-                // Docker Hub tells nobody which repositories there are; neither do those who stand in for it.
-                denied(DENIED.to_owned())
-            }
-            (StatusCode::NOT_FOUND, "NAME_UNKNOWN", Some(_)) => {
-                Error::NameUnknown { repository: self.familiar.clone(), answer }
-            }
-            (StatusCode::NOT_FOUND, _, Some(reference)) => {
-                let answer = if answer.is_empty() { "manifest unknown".to_owned() } else { answer };
-                Error::ManifestUnknown { reference: reference.to_owned(), answer }
-            }
-            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _, Some(_))
-                if hub || code == "DENIED" || insufficient =>
-            {
-                denied(if code == "DENIED" { answer } else { DENIED.to_owned() })
-            }
-            (StatusCode::UNAUTHORIZED, _, _) if !insufficient => Error::Unauthorized {
-                answer: if answer.is_empty() {
-                    "unauthorized: authentication required".to_owned()
-                } else {
-                    answer
-                },
-            },
-            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _, _) => {
-                Error::Denied { answer: if answer.is_empty() { DENIED.to_owned() } else { answer } }
-            }
-            _ => Error::Status { method, url, status, answer },
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! Bodies: what answers are made of, and how the bytes of a request are taken in.
+//! Bodies of answers: what they are made of.
 
 use std::fs::File;
 use std::io;
@@ -6,18 +6,14 @@ use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use http_body_util::BodyExt;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Frame, SizeHint};
 use tokio::task::JoinHandle;
 
-use super::error::{Code, Refusal};
 use super::mirror::Growing;
 use super::storage::Object;
-use super::storage::uploads::Upload;
 use super::wire::Outlet;
 
 /// What an answer carries.
@@ -196,116 +192,4 @@ fn read_piece(file: &File, offset: u64, length: u64) -> io::Result<Bytes> {
         _ => error,
     })?;
     Ok(Bytes::from(piece))
-}
-
-/// A request's body, with patience for `idle` at a time.
-pub(super) struct Received {
-    incoming: Incoming,
-    idle: Duration,
-}
-
-impl Received {
-    pub(super) fn new(incoming: Incoming, idle: Duration) -> Self {
-        Self { incoming, idle }
-    }
-
-    /// The next bytes; `None` at the end.
-    async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
-        loop {
-            match tokio::time::timeout(self.idle, self.incoming.frame()).await {
-                Ok(None) => return Ok(None),
-                Ok(Some(Ok(frame))) => {
-                    if let Ok(bytes) = frame.into_data() {
-                        return Ok(Some(bytes));
-                    }
-                }
-                Ok(Some(Err(error))) => {
-                    return Err(Refusal::new(Code::SizeInvalid, format!("the body broke off: {error}")));
-                }
-                Err(_) => return Err(Refusal::new(Code::Timeout, "no byte of the body came for too long")),
-            }
-        }
-    }
-
-    /// The whole body, at most `limit` bytes of it.
-    pub(super) async fn all(mut self, limit: usize) -> Result<Bytes, Refusal> {
-        let mut all = BytesMut::new();
-        while let Some(bytes) = self.next().await? {
-            if all.len() + bytes.len() > limit {
-                let words = format!("the body is larger than {limit} bytes");
-                return Err(Refusal::new(Code::ManifestTooLarge, words));
-            }
-            all.extend_from_slice(&bytes);
-        }
-        Ok(all.freeze())
-    }
-
-    /// Appends the body to an upload. Whatever came is in the upload afterwards, also when
-    /// the body broke off: the client asks how far it is, and goes on from there.
-    ///
-    /// Where the upload is finished right after the body, nobody needs to find what came of it.
-    pub(super) async fn append_to(
-        mut self,
-        upload: Upload,
-        limit: u64,
-        finishing: bool,
-    ) -> Result<Upload, Refusal> {
-        let mut room = limit.saturating_sub(upload.size);
-        let mut at_rest = Some(upload);
-        let mut writing: Option<JoinHandle<Result<Upload, Refusal>>> = None;
-        loop {
-            // The next bytes come in while the last ones are hashed and written.
-            let (mut batch, mut end) = self.gather().await;
-            let size = batch.iter().map(|bytes| bytes.len() as u64).sum();
-            if room < size {
-                batch.clear();
-                let words = format!("a blob may have at most {limit} bytes here");
-                end = Some(Err(Refusal::new(Code::BlobTooLarge, words)));
-            }
-            room = room.saturating_sub(size);
-            let mut upload = match (writing.take(), at_rest.take()) {
-                (Some(before), _) => before.await.map_err(|_| broken())??,
-                (None, Some(upload)) => upload,
-                (None, None) => return Err(broken()),
-            };
-            let last = end.is_some();
-            let job = tokio::task::spawn_blocking(move || {
-                batch.iter().try_for_each(|bytes| upload.append(bytes))?;
-                if last && !finishing {
-                    upload.rest()?;
-                }
-                Ok(upload)
-            });
-            match end {
-                None => writing = Some(job),
-                Some(result) => {
-                    let upload = job.await.map_err(|_| broken())??;
-                    return result.map(|()| upload);
-                }
-            }
-        }
-    }
-
-    /// Bytes for one round of writing, and how the body ended if it did.
-    async fn gather(&mut self) -> (Vec<Bytes>, Option<Result<(), Refusal>>) {
-        const ROUND: usize = 1024 * 1024;
-        let mut batch = Vec::new();
-        let mut size = 0;
-        while size < ROUND {
-            match self.next().await {
-                Ok(Some(bytes)) => {
-                    size += bytes.len();
-                    batch.push(bytes);
-                }
-                Ok(None) => return (batch, Some(Ok(()))),
-                Err(refusal) => return (batch, Some(Err(refusal))),
-            }
-        }
-        (batch, None)
-    }
-}
-
-/// A thread that wrote for us is gone.
-fn broken() -> Refusal {
-    Refusal::new(Code::Internal, "the registry could not write its storage")
 }

@@ -11,13 +11,15 @@
 //! Reading order: the names and their grammar (`name`), where things lie (`storage`), what
 //! a manifest may be (`manifest`), which paths there are (`routes`), who may do what (`auth`),
 //! what each does (`handlers`), how answers and refusals look (`body`, `error`), how bytes come
-//! in and go out (`connection`, `wire`), search and pages for people (`hub`), what is fetched
+//! in and go out (`received`, `connection`, `wire`), search and pages for people (`hub`), what is fetched
 //! from elsewhere (`mirror`), and what all of it is told ([`settings`]). [`plant`] fills a folder
 //! before it is served, [`collect`] takes out what nothing needs, also while it is served.
 //!
 //! What real registries do differently: distribution (Docker's) keeps a link file for each
 //! layer and revision too, but reads them through a storage driver with a dozen back ends;
 //! zot keeps an OCI layout per repository.
+
+mod config;
 
 mod name;
 
@@ -34,6 +36,8 @@ mod handlers;
 mod hub;
 
 mod body;
+
+mod received;
 
 mod error;
 
@@ -54,7 +58,6 @@ mod planting;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,126 +67,13 @@ use tokio::net::TcpListener;
 use access_log::AccessLog;
 use auth::Auth;
 pub use auth::{Action, Anonymous, AuthConfig, Method, Rule};
+pub use config::{Config, Error, TlsFiles};
 use mirror::Mirror;
 pub use mirror::MirrorConfig;
 pub use planting::plant;
 use storage::Storage;
 pub use storage::collect::{Collected, Collecting};
 pub use storage::{BucketConfig, Secret, Where};
-
-/// What a server is told before it begins.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The address to listen at; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// Where everything is kept; a folder is made where it is missing.
-    pub place: Where,
-    /// Where `registry.serve` events go.
-    pub trace: Trace,
-    /// A connection that says nothing for so long is closed.
-    pub idle: Duration,
-    /// How many connections are served at a time; more wait to be accepted.
-    pub connections: usize,
-    /// Certificate chain and private key, both PEM files; without them the server speaks plain http.
-    pub tls: Option<TlsFiles>,
-    /// Whether what was answered for outlives a loss of power.
-    pub durable: bool,
-    /// How long requests that run may go on after the server was told to stop.
-    pub grace: Duration,
-    /// The largest blob, in bytes.
-    pub largest_blob: u64,
-    /// The largest manifest, in bytes.
-    pub largest_manifest: usize,
-    /// Whether manifests may name blobs and manifests that aren't here (yet).
-    pub sparse: bool,
-    /// Where a line is written for each request; `-` is standard output.
-    pub access_log: Option<PathBuf>,
-    /// How often garbage is collected, and how.
-    pub collect_every: Option<Duration>,
-    /// What is garbage.
-    pub collecting: Collecting,
-    /// Who may do what; without it, everybody everything.
-    pub auth: Option<AuthConfig>,
-    /// The registry that this one stands in for.
-    pub mirror: Option<MirrorConfig>,
-}
-
-/// Where a server's certificate lies.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    /// The certificate and those that signed it, PEM.
-    pub certificate: PathBuf,
-    /// The private key, PEM.
-    pub key: PathBuf,
-}
-
-impl Config {
-    /// A server of what is kept at `place`, at a free port of the loopback address.
-    #[must_use]
-    pub fn new(place: impl Into<Where>) -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            place: place.into(),
-            trace: Trace::off(),
-            idle: Duration::from_secs(60),
-            connections: 4096,
-            tls: None,
-            durable: true,
-            grace: Duration::from_secs(10),
-            largest_blob: u64::MAX,
-            largest_manifest: manifest::MANIFEST_LIMIT,
-            sparse: false,
-            access_log: None,
-            collect_every: None,
-            collecting: Collecting::default(),
-            auth: None,
-            mirror: None,
-        }
-    }
-}
-
-/// A server that could not begin.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The folder or the bucket can't be used.
-    #[error("cannot open the registry's {place}")]
-    Storage {
-        /// Which one.
-        place: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The address can't be used.
-    #[error("cannot listen at {address}")]
-    Listen {
-        /// The address that was asked for.
-        address: SocketAddr,
-        /// Why.
-        source: io::Error,
-    },
-    /// The users or the key for tokens can't be used.
-    #[error("cannot tell users apart")]
-    Auth(#[source] io::Error),
-    /// The access log can't be written.
-    #[error("cannot write the access log {}", path.display())]
-    AccessLog {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The mirrored registry's address can't be used.
-    #[error(transparent)]
-    Mirror(#[from] crate::client::Error),
-    /// The certificate or its key can't be used.
-    #[error("cannot use the certificate {} with the key {}: {why}", files.certificate.display(), files.key.display())]
-    Tls {
-        /// The files.
-        files: TlsFiles,
-        /// What is wrong with them.
-        why: String,
-    },
-}
 
 /// So often it is noted how often images were pulled.
 const COUNTED: Duration = Duration::from_secs(10);
@@ -202,6 +92,8 @@ struct Shared {
     access_log: Option<AccessLog>,
     auth: Option<Auth>,
     mirror: Option<Mirror>,
+    /// What the hub searches in.
+    cards: Arc<hub::Cards>,
 }
 
 /// A server that has its address and does not answer yet.
@@ -226,8 +118,10 @@ impl Server {
         let tls = config.tls.map(|files| tls::acceptor(&files)).transpose()?;
         let (place, durable, guarded) = (config.place.clone(), config.durable, config.auth.is_some());
         let port = config.listen.port();
+        let trace = config.trace.as_actor(Actor::Registry);
+        let traced = trace.clone();
         let opening = tokio::task::spawn_blocking(move || {
-            let storage = Storage::open(&place, durable, port)?;
+            let storage = Storage::open_traced(&place, durable, port, &traced)?;
             let key = if guarded { storage.secret("token.key") } else { Ok(Vec::new()) };
             Ok::<_, io::Error>((storage, key))
         });
@@ -235,7 +129,6 @@ impl Server {
         let (storage, key) =
             opened.map_err(|source| Error::Storage { place: config.place.to_string(), source })?;
         let storage = Arc::new(storage);
-        let trace = config.trace.as_actor(Actor::Registry);
         let auth = config.auth.map(|auth| Auth::new(auth, &key?)).transpose().map_err(Error::Auth)?;
         let access_log = config
             .access_log
@@ -259,6 +152,7 @@ impl Server {
             access_log,
             auth,
             mirror,
+            cards: Arc::default(),
         };
         Ok(Self {
             listener,

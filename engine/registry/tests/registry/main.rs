@@ -7,6 +7,7 @@ mod hardship;
 mod hostile;
 mod hub;
 mod keeping;
+mod kinds;
 mod mirroring;
 mod peers;
 mod protocol;

@@ -10,6 +10,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::fake::{Answer, Fake, Then};
+use crate::protocol::{manifest, push_blob, push_manifest};
 use crate::support::{Kept, Registry, http};
 
 async fn seeded() -> Registry {
@@ -55,6 +56,36 @@ async fn a_search_finds_names_and_descriptions_the_best_first() {
     assert_eq!(names(&ask(&registry, "q=%E5%92%96%E5%95%A1").await.1), ["lessons/coffee"]);
     assert_eq!(names(&ask(&registry, "q=nothing-has-this").await.1), Vec::<&str>::new());
     assert_eq!(names(&ask(&registry, "").await.1)[0], "ubuntu", "no words: the most popular first");
+}
+
+async fn push_image(registry: &Registry, name: &str) {
+    push_blob(registry, name, b"{}").await;
+    push_blob(registry, name, b"a layer").await;
+    let manifest = manifest(b"{}", b"a layer", json!({}));
+    assert_eq!(push_manifest(registry, name, "1", &manifest).await.status(), StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_search_sees_each_change_at_once_and_those_of_other_servers_soon() {
+    let registry = Registry::start().await;
+    let found = async |registry: &Registry| -> Vec<String> {
+        names(&ask(registry, "q=fresh").await.1).into_iter().map(str::to_owned).collect()
+    };
+    assert!(found(&registry).await.is_empty(), "and the index is read now");
+    push_image(&registry, "team/fresh").await;
+    assert_eq!(found(&registry).await, ["team/fresh"]);
+    let other = Registry::with(|config| config.place = registry.root.path().into()).await;
+    assert_eq!(found(&other).await, ["team/fresh"]);
+    push_image(&other, "team/freshest").await;
+    assert_eq!(found(&other).await, ["team/fresh", "team/freshest"]);
+    let begun = std::time::Instant::now();
+    while found(&registry).await.len() < 2 {
+        assert!(begun.elapsed().as_secs() < 20, "another server's push is never seen");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    let tag = format!("{}/v2/team/fresh/manifests/1", registry.url);
+    assert_eq!(http().delete(tag).send().await.expect("an answer").status(), StatusCode::ACCEPTED);
+    assert_eq!(found(&registry).await, ["team/freshest"], "without a tag there is nothing to pull");
 }
 
 #[tokio::test]

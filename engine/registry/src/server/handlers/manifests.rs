@@ -7,12 +7,14 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
 use super::{Answer, CONTENT_DIGEST, blocking, empty, is_known, query, quick, set, text};
-use crate::server::body::{Body, Received};
+use crate::server::body::Body;
 use crate::server::error::{Code, Refusal};
 use crate::server::manifest::Manifest;
 use crate::server::name::Name;
+use crate::server::received::Received;
 use crate::server::routes;
 use crate::server::storage::Storage;
+use crate::server::storage::blobs::Contents;
 use crate::server::storage::manifests::Reference;
 use glassdock_image::digest::Digest;
 
@@ -86,13 +88,14 @@ pub(super) async fn put(
     blocking(move || {
         let manifest = Manifest::parse(&bytes, content_type.as_deref())?;
         let adding = storage.adding()?;
-        check_contents(&storage, &name, &manifest, sparse)?;
+        let there = check_contents(&storage, &name, &manifest, sparse)?;
         storage.put_manifest(&name, &digest, &manifest, &bytes, &tags, &adding)?;
-        drop(adding);
         if storage.looks_again() {
             // A collection of garbage may have taken something away since we looked.
+            storage.put_back(&name, &there, &adding)?;
             check_contents(&storage, &name, &manifest, sparse)?;
         }
+        drop(adding);
         storage.are_ours(&name, &tags);
         let mut response = empty(StatusCode::CREATED);
         set(&mut response, header::LOCATION, &format!("/v2/{name}/manifests/{digest}"));
@@ -111,13 +114,14 @@ pub(super) async fn put(
 }
 
 /// Everything that a manifest names must be in the repository, and as large as it says. Where
-/// manifests may be `sparse`, some of it may come later, or never.
+/// manifests may be `sparse`, some of it may come later, or never. Tells what is there.
 pub(in crate::server) fn check_contents(
     storage: &Storage,
     name: &Name,
     manifest: &Manifest,
     sparse: bool,
-) -> Result<(), Refusal> {
+) -> Result<Contents, Refusal> {
+    let mut there = Contents::default();
     for (digest, promised) in &manifest.blobs {
         let size = match storage.blob_size(name, digest) {
             Ok(size) => size,
@@ -132,14 +136,16 @@ pub(in crate::server) fn check_contents(
             let words = format!("the manifest says that {digest} has {promised} bytes; it has {size}");
             return Err(Refusal::new(Code::ManifestInvalid, words));
         }
+        there.blobs.push(digest.clone());
     }
     for digest in manifest.manifests.iter().filter(|_| !sparse) {
-        if storage.manifest_type(name, digest)?.is_none() {
+        let Some(media_type) = storage.manifest_type(name, digest)? else {
             let words = format!("repository {name} has no manifest {digest}, which the index names");
             return Err(Refusal::new(Code::ManifestBlobUnknown, words));
-        }
+        };
+        there.manifests.push((digest.clone(), media_type));
     }
-    Ok(())
+    Ok(there)
 }
 
 /// DELETE: of a tag alone, or of a manifest with all its tags.

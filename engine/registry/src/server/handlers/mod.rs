@@ -18,9 +18,10 @@ use hyper::body::Incoming;
 use super::Shared;
 use super::access_log::AccessLog;
 use super::auth::{Need, Reach};
-use super::body::{Body, Received};
+use super::body::Body;
 use super::error::{Code, Refusal};
 use super::hub;
+use super::received::Received;
 use super::routes::Route;
 use super::storage::Storage;
 
@@ -85,7 +86,7 @@ async fn route(shared: &Shared, request: Request<Incoming>, user: &mut Option<St
             let reach = auth.admit(&parts, &Need::Catalog, &origin(shared, &parts)).await?;
             *user = reach.user().map(str::to_owned);
         }
-        return hub::answer(&shared.storage, &parts, route).await;
+        return hub::answer((&shared.storage, &shared.cards), &parts, route).await;
     }
     let body = Received::new(incoming, shared.idle);
     let (storage, mirror) = (&shared.storage, shared.mirror.as_ref());

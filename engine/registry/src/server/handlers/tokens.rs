@@ -7,8 +7,8 @@ use http::{StatusCode, header};
 use super::{Answer, form, json, parameter, query, set};
 use crate::server::Shared;
 use crate::server::auth::Asked;
-use crate::server::body::Received;
 use crate::server::error::{Code, Refusal};
+use crate::server::received::Received;
 
 /// The largest form.
 const FORM_LIMIT: usize = 64 * 1024;

@@ -8,9 +8,10 @@ use http::{Response, StatusCode};
 
 use super::{Answer, CONTENT_DIGEST, blocking, empty, parameter, query, quick, set, text};
 use crate::server::auth::Reach;
-use crate::server::body::{Body, Received};
+use crate::server::body::Body;
 use crate::server::error::{Code, Refusal};
 use crate::server::name::Name;
+use crate::server::received::Received;
 use crate::server::routes;
 use crate::server::storage::Storage;
 use crate::server::storage::uploads::Upload;

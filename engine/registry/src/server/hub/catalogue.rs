@@ -1,8 +1,10 @@
 //! Which repositories there are, and in which order a search shows them.
 
 use std::cmp::Reverse;
+use std::sync::Arc;
 
 use super::Asked;
+use super::cards::{Card, card};
 use super::shelves::Shelves;
 use super::words::Language;
 use crate::seed::About;
@@ -15,10 +17,17 @@ pub(super) const QUERY_LIMIT: usize = 100;
 /// A repository that can be shown: it has a tag.
 pub(super) struct Entry {
     pub(super) name: Name,
-    pub(super) about: About,
+    pub(super) about: Arc<About>,
+    /// How often it was pulled, up to this moment.
+    pub(super) pulls: u64,
 }
 
 impl Entry {
+    fn of(card: &Card, shelves: &Shelves) -> Self {
+        let pulls = card.about.pulls.saturating_add(shelves.counted_pulls(&card.name));
+        Self { name: card.name.clone(), about: Arc::clone(&card.about), pulls }
+    }
+
     /// The name by which an engine finds the repository: without `library/`, and with this
     /// server's address where the name alone would mean another registry's.
     pub(super) fn shown(&self, host: Option<&str>) -> String {
@@ -46,11 +55,7 @@ pub(super) fn shown(name: &Name, host: Option<&str>) -> String {
 
 /// A repository with its description, if something in it can be pulled by a tag.
 pub(super) fn entry(shelves: &Shelves, name: Name) -> Result<Option<Entry>, Refusal> {
-    if shelves.tags(&name)?.is_empty() {
-        return Ok(None);
-    }
-    let about = shelves.about(&name)?;
-    Ok(Some(Entry { name, about }))
+    Ok(card(shelves, name)?.map(|card| Entry::of(&card, shelves)))
 }
 
 /// What matches a search, the best first; everything, the most popular first, where the
@@ -59,22 +64,15 @@ pub(super) fn find(shelves: &Shelves, asked: &Asked) -> Result<Vec<Entry>, Refus
     let query = asked.query.to_lowercase();
     let words: Vec<&str> = query.split_whitespace().collect();
     let mut found = Vec::new();
-    for name in shelves.repositories()? {
-        let Some(entry) = entry(shelves, name)? else { continue };
-        let matches = words.iter().all(|word| has(&entry, word));
-        let official = asked.official.is_none_or(|wanted| wanted == entry.about.official);
-        if matches && official && entry.about.stars >= asked.stars {
-            found.push(entry);
+    for card in shelves.cards()? {
+        let matches = words.iter().all(|word| card.name.as_str().contains(word) || card.words.contains(word));
+        let official = asked.official.is_none_or(|wanted| wanted == card.about.official);
+        if matches && official && card.about.stars >= asked.stars {
+            found.push(Entry::of(&card, shelves));
         }
     }
     found.sort_by_cached_key(|entry| (Reverse(rank(entry, &words)), entry.name.clone()));
     Ok(found)
-}
-
-fn has(entry: &Entry, word: &str) -> bool {
-    entry.name.as_str().contains(word)
-        || entry.about.description.to_lowercase().contains(word)
-        || entry.about.description_zh.to_lowercase().contains(word)
 }
 
 /// What makes one result better than another, the weightiest first: that it is called so, that
@@ -85,5 +83,5 @@ fn rank(entry: &Entry, words: &[&str]) -> (bool, bool, usize, bool, u64, u64) {
     let in_name = words.iter().filter(|word| entry.name.as_str().contains(**word)).count();
     let about = &entry.about;
     let begins = !words.is_empty() && last.starts_with(first_word);
-    (words == [last], begins, in_name, about.official, about.stars, about.pulls)
+    (words == [last], begins, in_name, about.official, about.stars, entry.pulls)
 }

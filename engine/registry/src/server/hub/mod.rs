@@ -9,12 +9,12 @@
 //!                    ├─► pages      /, /search, /r/NAME[:TAG], …    HTML, in English and Chinese
 //!                    └─► assets     /assets/…                       style, script, icon
 //!                          ▲
-//!            shelves ─► catalogue (which repositories, in which order)
+//!            shelves ─► cards ─► catalogue (which repositories, in which order)
 //!                    └► picture   (what a tag is: platforms, layers, who made each)
 //! ```
 //!
 //! Reading order: the paths (`route`), what is read of the store (`shelves`), what is made of
-//! it (`catalogue`, `picture`), the answers for programs (`api`), and those for people
+//! it (`cards`, `catalogue`, `picture`), the answers for programs (`api`), and those for people
 //! (`words`, `format`, `markdown`, `pages`, `assets`).
 //!
 //! Invariants:
@@ -28,6 +28,8 @@
 mod route;
 
 mod shelves;
+
+mod cards;
 
 mod catalogue;
 
@@ -55,6 +57,7 @@ use http::{Method, Response, StatusCode};
 use super::body::Body;
 use super::error::{Code, Refusal};
 use super::storage::Storage;
+pub(super) use cards::Cards;
 use pages::Page;
 pub(super) use route::Route;
 use shelves::Shelves;
@@ -70,7 +73,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
 ///
 /// What the store refuses, for paths that programs ask for; people get a page that says so.
 pub(super) async fn answer(
-    storage: &Arc<Storage>,
+    (storage, cards): (&Arc<Storage>, &Arc<Cards>),
     parts: &Parts,
     route: Route,
 ) -> Result<Response<Body>, Refusal> {
@@ -78,7 +81,7 @@ pub(super) async fn answer(
         let refusal = Refusal::new(Code::Unsupported, format!("{} is not possible here", parts.method));
         return Err(refusal.header(header::ALLOW, "GET, HEAD"));
     }
-    let shelves = Shelves::new(Arc::clone(storage));
+    let shelves = Shelves::new(Arc::clone(storage), Arc::clone(cards));
     let asked = Asked::of(parts);
     match route {
         Route::Ping => Ok(api::ping()),

@@ -12,6 +12,7 @@
 //! then what comes.
 
 mod flight;
+mod growing;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +30,7 @@ use super::storage::manifests::Reference;
 use crate::client::upstream::Upstream;
 use crate::client::{Client, ClientConfig, Credentials, Error};
 use flight::Flight;
-pub(super) use flight::Growing;
+pub(super) use growing::Growing;
 
 /// Which registry is mirrored, and how.
 #[derive(Clone, Debug)]

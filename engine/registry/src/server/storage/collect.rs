@@ -183,16 +183,15 @@ impl Storage {
         Ok(())
     }
 
-    /// Takes blobs out that no repository has. Gives what was under their keys, where who adds
-    /// can't be kept out.
+    /// Takes blobs out that no repository has, and tells which.
     fn collect_blobs(
         &self,
         live: &HashSet<Digest>,
         before: SystemTime,
         dry_run: bool,
         done: &mut Collected,
-    ) -> Result<HashMap<Digest, Bytes>, Refusal> {
-        let mut gone = HashMap::new();
+    ) -> Result<HashSet<Digest>, Refusal> {
+        let mut gone = HashSet::new();
         let mut dead = Vec::new();
         for algorithm in ["sha256", "sha512"] {
             let folder = format!("blobs/{algorithm}");
@@ -218,37 +217,28 @@ impl Storage {
                 if dry_run {
                     continue;
                 }
-                if self.place.looks_again() {
-                    gone.extend(self.place.read(&key)?.map(|bytes| (digest.clone(), bytes)));
-                }
-                self.place.remove(&[key])?;
+                self.place.retire_blob(digest)?;
+                gone.insert(digest.clone());
             }
         }
         Ok(gone)
     }
 
     /// Where who adds can't be kept out: puts back what a manifest names that came meanwhile. Who
-    /// came later than this looks again itself, and finds that something is missing.
-    fn look_again(
-        &self,
-        mut marks: HashMap<Name, Marks>,
-        gone: &HashMap<Digest, Bytes>,
-    ) -> Result<(), Refusal> {
+    /// came later than this looks again itself ([`Storage::put_back`]).
+    fn look_again(&self, mut marks: HashMap<Name, Marks>, gone: &HashSet<Digest>) -> Result<(), Refusal> {
         for name in self.repositories()? {
             let mut known = marks.remove(&name).unwrap_or_default();
             let before = std::mem::take(&mut known.named);
             self.read_marks(&name, &mut known)?;
             let mut acts = Vec::new();
-            for digest in known.named.difference(&before) {
-                if let Some(bytes) = gone.get(digest) {
-                    acts.push(Act::write(keys::blob(digest), bytes.clone()));
-                }
-                acts.push(Act::write(keys::blob_link(&name, digest), Bytes::new()));
+            for digest in
+                known.named.difference(&before).chain(&known.seen).filter(|digest| gone.contains(*digest))
+            {
+                self.place.bring_back(digest)?;
             }
-            for digest in &known.seen {
-                if let Some(bytes) = gone.get(digest) {
-                    acts.push(Act::write(keys::blob(digest), bytes.clone()));
-                }
+            for digest in known.named.difference(&before) {
+                acts.push(Act::write(keys::blob_link(&name, digest), Bytes::new()));
             }
             self.place.commit(&acts)?;
         }

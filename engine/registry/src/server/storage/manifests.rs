@@ -93,12 +93,17 @@ impl Storage {
         }
         self.place.commit(&acts)?;
         self.cache.put(digest, bytes);
+        if !tags.is_empty() {
+            self.has_changed(name);
+        }
         Ok(())
     }
 
     /// Puts a tag on a manifest, or moves it there.
     pub(crate) fn put_tag(&self, name: &Name, tag: &str, digest: &Digest) -> Result<(), Refusal> {
-        self.place.commit(&[Act::write(keys::tag(name, tag), digest.to_string())])
+        self.place.commit(&[Act::write(keys::tag(name, tag), digest.to_string())])?;
+        self.has_changed(name);
+        Ok(())
     }
 
     /// Takes a tag off; the manifest stays.
@@ -108,7 +113,9 @@ impl Storage {
             let words = format!("repository {name} has no tag {tag}");
             return Err(Refusal::new(Code::ManifestUnknown, words));
         }
-        self.place.commit(&[Act::remove(key)])
+        self.place.commit(&[Act::remove(key)])?;
+        self.has_changed(name);
+        Ok(())
     }
 
     /// Takes a manifest out of a repository, with its tags and its entry as a referrer.
@@ -125,7 +132,9 @@ impl Storage {
             acts.push(Act::remove(key));
         }
         acts.push(Act::remove(keys::manifest_link(name, digest)));
-        self.place.commit(&acts)
+        self.place.commit(&acts)?;
+        self.has_changed(name);
+        Ok(())
     }
 
     /// The descriptors of the manifests that have `subject` as their subject, by digest.

@@ -24,7 +24,7 @@
 //!   held against its digest.
 //! - A blob is never changed.
 //! - What was answered with 201 is there for every server of the place, and stays.
-//! - Names are parsed ([`Name`], [`Digest`], tags) before they become part of a key ([`keys`]).
+//! - Names are parsed ([`Name`], [`Digest`](glassdock_image::Digest), tags) before they become part of a key ([`keys`]).
 //!
 //! All of this is plain blocking code, for many threads at once; where it may take long, it is
 //! called on threads for that.
@@ -37,6 +37,8 @@ mod disk;
 
 mod bucket;
 
+pub(crate) mod blobs;
+pub(crate) mod changes;
 pub(crate) mod collect;
 pub(crate) mod listing;
 pub(crate) mod manifests;
@@ -45,17 +47,16 @@ mod pulls;
 mod tests;
 pub(crate) mod uploads;
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::error::{Code, Refusal};
+use super::error::Refusal;
 use super::name::Name;
 pub use bucket::{BucketConfig, Secret};
-use glassdock_image::digest::Digest;
+use glassdock_trace::Trace;
 use place::{Act, Place};
 pub(crate) use place::{Guard, Object, Opened};
 
@@ -91,6 +92,7 @@ pub(crate) struct Storage {
     cache: manifests::Cache,
     listed: listing::Cache,
     pulls: pulls::Pulls,
+    changed: changes::Changed,
     /// The name under which this server counts pulls.
     server: String,
 }
@@ -99,9 +101,14 @@ impl Storage {
     /// Opens the place, and makes it where it is missing. `port` is where this server listens; 0 for
     /// who serves nothing.
     pub(crate) fn open(place: &Where, durable: bool, port: u16) -> io::Result<Self> {
+        Self::open_traced(place, durable, port, &Trace::off())
+    }
+
+    /// As [`Storage::open`]; what an object storage is asked goes into the trace.
+    pub(crate) fn open_traced(place: &Where, durable: bool, port: u16, trace: &Trace) -> io::Result<Self> {
         let place: Box<dyn Place> = match place {
             Where::Folder(root) => Box::new(disk::Disk::open(root, durable)?),
-            Where::Bucket(config) => Box::new(bucket::Bucket::open(config)?),
+            Where::Bucket(config) => Box::new(bucket::Bucket::open(config, trace)?),
         };
         Ok(Self {
             place,
@@ -109,6 +116,7 @@ impl Storage {
             cache: manifests::Cache::default(),
             listed: listing::Cache::default(),
             pulls: pulls::Pulls::default(),
+            changed: changes::Changed::default(),
             server: pulls::server_name(port),
         })
     }
@@ -147,128 +155,12 @@ impl Storage {
         self.place.adding()
     }
 
-    /// Opens a blob of a repository; gives its size in bytes too.
-    pub(crate) fn open_blob(&self, name: &Name, digest: &Digest) -> Result<(Opened, u64), Refusal> {
-        let unknown = || Refusal::new(Code::BlobUnknown, format!("repository {name} has no blob {digest}"));
-        if !self.has_blob(name, digest)? {
-            return Err(unknown());
-        }
-        self.place.open_blob(digest)?.ok_or_else(unknown)
-    }
-
-    /// A blob of a repository, whole, if it has at most `limit` bytes.
-    pub(crate) fn read_blob(&self, name: &Name, digest: &Digest, limit: u64) -> Result<Vec<u8>, Refusal> {
-        let (opened, size) = self.open_blob(name, digest)?;
-        if size > limit {
-            let words = format!("{digest} is larger than {limit} bytes");
-            return Err(Refusal::new(Code::ManifestInvalid, words));
-        }
-        self.read_opened(&opened, size, digest)
-    }
-
-    /// What a blob is called in an error for who runs the registry.
-    pub(crate) fn called(&self, digest: &Digest) -> PathBuf {
-        self.place.called(&keys::blob(digest))
-    }
-
-    fn read_opened(&self, opened: &Opened, size: u64, digest: &Digest) -> Result<Vec<u8>, Refusal> {
-        let read = match opened {
-            Opened::File(file) => {
-                let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
-                std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, 0).map(|()| bytes)
-            }
-            Opened::Object(object) => object.read(size),
-        };
-        read.map_err(|source| Refusal::disk("read", &self.called(digest), source))
-    }
-
-    fn has_blob(&self, name: &Name, digest: &Digest) -> Result<bool, Refusal> {
-        Ok(self.place.look(&keys::blob_link(name, digest))?.is_some())
-    }
-
-    /// The size of a blob of a repository, in bytes.
-    pub(crate) fn blob_size(&self, name: &Name, digest: &Digest) -> Result<u64, Refusal> {
-        let unknown = || Refusal::new(Code::BlobUnknown, format!("repository {name} has no blob {digest}"));
-        if !self.has_blob(name, digest)? {
-            return Err(unknown());
-        }
-        self.stored_size(digest)?.ok_or_else(unknown)
-    }
-
-    /// The size of a blob, whichever repositories have it.
-    pub(crate) fn stored_size(&self, digest: &Digest) -> Result<Option<u64>, Refusal> {
-        self.place.blob_size(digest)
-    }
-
-    /// Puts a blob that is stored into a repository.
-    pub(crate) fn link_blob(&self, name: &Name, digest: &Digest, _adding: &Guard) -> Result<(), Refusal> {
-        self.place.refresh_blob(digest);
-        let link = keys::blob_link(name, digest);
-        if self.place.look(&link)?.is_some() {
-            self.place.refresh(&link);
-            return Ok(());
-        }
-        self.place.commit(&[Act::write(link, Bytes::new())])
-    }
-
-    /// A client asks whether a blob is here, and will not send it if so: it is wanted.
-    pub(crate) fn blob_is_wanted(&self, name: &Name, digest: &Digest) {
-        let link = keys::blob_link(name, digest);
-        let Ok(Some(look)) = self.place.look(&link) else { return };
-        if look.changed.elapsed().is_ok_and(|age| age > collect::GRACE / 4)
-            && let Ok(_adding) = self.adding()
-        {
-            self.place.refresh(&link);
-            self.place.refresh_blob(digest);
-        }
-    }
-
-    /// Takes a blob out of a repository. Its bytes stay until they are collected.
-    pub(crate) fn unlink_blob(&self, name: &Name, digest: &Digest) -> Result<(), Refusal> {
-        if !self.has_blob(name, digest)? {
-            return Err(Refusal::new(Code::BlobUnknown, format!("repository {name} has no blob {digest}")));
-        }
-        self.place.commit(&[Act::remove(keys::blob_link(name, digest))])
-    }
-
-    /// Makes a verified file, which [`Storage::half`] gave, a blob.
-    pub(crate) fn adopt_blob(
-        &self,
-        file: &File,
-        from: &Path,
-        digest: &Digest,
-        _adding: &Guard,
-    ) -> Result<(), Refusal> {
-        self.place.adopt(file, from, digest)
-    }
-
-    /// Puts a blob into a repository that is in memory and was verified.
-    pub(crate) fn put_blob(
-        &self,
-        name: &Name,
-        digest: &Digest,
-        bytes: &Bytes,
-        _adding: &Guard,
-    ) -> Result<(), Refusal> {
-        let mut acts = Vec::with_capacity(2);
-        if self.place.blob_size(digest)?.is_some() {
-            self.place.refresh_blob(digest);
-        } else {
-            acts.push(self.place.blob_of(digest, bytes)?);
-        }
-        let link = keys::blob_link(name, digest);
-        if self.place.look(&link)?.is_some() {
-            self.place.refresh(&link);
-        } else {
-            acts.push(Act::write(link, Bytes::new()));
-        }
-        if acts.is_empty() { Ok(()) } else { self.place.commit(&acts) }
-    }
-
     /// Keeps what the hub tells about a repository.
     pub(crate) fn write_about(&self, name: &Name, about: &[u8]) -> Result<(), Refusal> {
         let key = keys::part(name, "_hub.json");
-        self.place.commit(&[Act::write(key, Bytes::copy_from_slice(about))])
+        self.place.commit(&[Act::write(key, Bytes::copy_from_slice(about))])?;
+        self.has_changed(name);
+        Ok(())
     }
 
     /// What the hub tells about a repository, as it was written.
@@ -284,11 +176,6 @@ impl Storage {
             Refusal::disk("read", &self.place.called(key), source)
         })?;
         Ok(Some(text))
-    }
-
-    /// The file that a download of a blob goes into, with what an earlier one left of it.
-    pub(crate) fn half(&self, digest: &Digest) -> Result<(PathBuf, File), Refusal> {
-        self.place.half(digest)
     }
 
     /// When a tag was last held against another registry; `None` for one that was pushed here.

@@ -124,6 +124,12 @@ pub(super) trait Place: Send + Sync + Debug {
     /// Tells the collector that somebody relies on this blob from now on.
     fn refresh_blob(&self, digest: &Digest);
 
+    /// Takes a blob away. Where who adds can't be kept out, [`Place::bring_back`] has it again for a while.
+    fn retire_blob(&self, digest: &Digest) -> Result<(), Refusal>;
+
+    /// Makes what was a blob until lately one again; tells whether it is one now.
+    fn bring_back(&self, digest: &Digest) -> Result<bool, Refusal>;
+
     /// Makes a verified file, which this place gave, a blob. The file is gone then.
     fn adopt(&self, file: &File, from: &Path, digest: &Digest) -> Result<(), Refusal>;
 
@@ -171,8 +177,8 @@ pub(super) trait Incoming: Send + Debug {
     /// How many bytes there are.
     fn size(&self) -> u64;
 
-    /// Adds bytes at the end.
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Refusal>;
+    /// Adds bytes, which came in these pieces, at the end.
+    fn append(&mut self, pieces: Vec<Bytes>) -> Result<(), Refusal>;
 
     /// Remembers how far the upload is.
     fn mark(&mut self) -> Result<(), Refusal>;

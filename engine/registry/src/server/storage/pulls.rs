@@ -41,29 +41,35 @@ impl Storage {
 
     /// Adds what was counted to what this server noted before.
     pub(crate) fn note_pulls(&self) -> Result<(), Refusal> {
-        let counted = std::mem::take(&mut *self.pulls.lock());
-        for (name, count) in counted {
+        let mut counted = std::mem::take(&mut *self.pulls.lock()).into_iter();
+        for (name, count) in counted.by_ref() {
             let key = format!("{}/{}", keys::part(&name, "_pulls"), self.server);
             let noted = self.pulls_under(&key).and_then(|before| {
                 let total = before.saturating_add(count);
                 self.place.commit(&[Act::write(key, total.to_string())])
             });
             if let Err(refusal) = noted {
-                *self.pulls.lock().entry(name).or_default() += count;
+                let mut pulls = self.pulls.lock();
+                for (name, count) in counted.chain([(name, count)]) {
+                    *pulls.entry(name).or_default() += count;
+                }
                 return Err(refusal);
             }
+            self.has_changed(&name);
         }
         Ok(())
     }
 
     /// How often images of a repository were pulled, as far as its servers noted it.
-    pub(crate) fn pulls(&self, name: &Name) -> Result<u64, Refusal> {
+    pub(crate) fn noted_pulls(&self, name: &Name) -> Result<u64, Refusal> {
         let folder = keys::part(name, "_pulls");
         let servers = self.place.names(&folder)?;
-        let counts = servers.iter().map(|server| self.pulls_under(&format!("{folder}/{server}")));
-        counts
-            .sum::<Result<u64, Refusal>>()
-            .map(|noted| noted.saturating_add(self.pulls.lock().get(name).copied().unwrap_or(0)))
+        servers.iter().map(|server| self.pulls_under(&format!("{folder}/{server}"))).sum()
+    }
+
+    /// How often they were pulled from this server since it noted it.
+    pub(crate) fn counted_pulls(&self, name: &Name) -> u64 {
+        self.pulls.lock().get(name).copied().unwrap_or(0)
     }
 
     fn pulls_under(&self, key: &str) -> Result<u64, Refusal> {

@@ -13,6 +13,8 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::place::Incoming;
 use super::{Storage, keys, random_name};
 use crate::server::error::{Code, Refusal};
@@ -118,9 +120,9 @@ impl Upload {
         self.incoming.mark()
     }
 
-    /// Adds bytes at the end.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        self.incoming.append(bytes)?;
+    /// Adds bytes, which came in these pieces, at the end.
+    pub(crate) fn append(&mut self, pieces: Vec<Bytes>) -> Result<(), Refusal> {
+        self.incoming.append(pieces)?;
         self.size = self.incoming.size();
         Ok(())
     }

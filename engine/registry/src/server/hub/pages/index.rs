@@ -40,7 +40,7 @@ pub(super) fn page(view: &View<'_>) -> Result<Content, Refusal> {
                             @if entry.about.sample {
                                 p.numbers {
                                     span title=(view.say(Word::Stars)) { "★ " (format::count(entry.about.stars)) }
-                                    span title=(view.say(Word::Pulls)) { "↓ " (format::count(entry.about.pulls)) }
+                                    span title=(view.say(Word::Pulls)) { "↓ " (format::count(entry.pulls)) }
                                 }
                             }
                         }

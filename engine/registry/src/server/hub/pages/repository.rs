@@ -93,7 +93,7 @@ pub(super) fn head(view: &View<'_>, entry: &Entry, tab: Tab, tags: usize) -> Mar
                     @if entry.about.sample {
                         span.numbers {
                             span title=(view.say(Word::Stars)) { "★ " (format::count(entry.about.stars)) }
-                            span title=(view.say(Word::Pulls)) { "↓ " (format::count(entry.about.pulls)) }
+                            span title=(view.say(Word::Pulls)) { "↓ " (format::count(entry.pulls)) }
                         }
                     }
                 }

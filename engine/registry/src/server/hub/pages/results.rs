@@ -56,7 +56,7 @@ pub(super) fn page(view: &View<'_>) -> Result<Content, Refusal> {
                                     th scope="row" { span.named { (sign(&shown)) a href=(details) { (shown) } @if entry.about.stand_in { (stand_in(view)) } } }
                                     td data-name=(view.say(Word::Official)) { @if entry.about.official { (official(view)) } }
                                     td.number data-name=(view.say(Word::Stars)) { (format::count(entry.about.stars)) }
-                                    td.number data-name=(view.say(Word::Pulls)) { (format::count(entry.about.pulls)) }
+                                    td.number data-name=(view.say(Word::Pulls)) { (format::count(entry.pulls)) }
                                     td.description {
                                         @if entry.about.description.is_empty() { span.quiet { (view.say(Word::NoDescription)) } }
                                         @else { (entry.description(view.language)) }

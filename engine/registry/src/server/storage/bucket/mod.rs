@@ -4,6 +4,7 @@
 //! ```text
 //!   PREFIX/
 //!     blobs/sha256/e3/e3b0c442…     {"content": "4b1c…", "size": 1234}: which content the blob is
+//!     gone/sha256/e3/e3b0c442…      what a blob was that was taken away lately
 //!     content/4b/4b1c…              bytes, under a name that says nothing
 //!     r/library/busybox/…           as in a folder's `repositories`: every listing repeats it
 //!       _uploads/9d02…              how far an upload is: its parts, and the state of its digest
@@ -14,14 +15,22 @@
 //! where they were written, and the blob is a small object that says where: it appears when they are
 //! whole and were held against their digest.
 //!
-//! Nor can an object storage lock anybody out. A collection therefore takes out in three steps:
-//! blobs that nothing needs lose their small object; what a manifest names that came meanwhile gets it
-//! back; and the bytes go at the next collection, if they belong to no blob then. Who pushes a
-//! manifest looks, when it is there, whether all that it names still is, and says so if not.
+//! Nor can an object storage lock anybody out. So a collection takes out in steps that can be undone:
+//!
+//! 1. a blob that nothing needs loses its small object, which is noted under `gone/` first;
+//! 2. what a manifest names that came meanwhile gets its small object back;
+//! 3. the bytes go at a later collection, if they belong to no blob then, and to none that was
+//!    taken away within the time to settle (a quarter of an hour).
+//!
+//! Whoever pushes a manifest looks, when it is visible, whether all that it names still is, and
+//! puts back what was taken away under their hands. Either the collection sees the manifest in its
+//! second step, or the push sees what the first step did: a push never needs to be sent again.
 //!
 //! What the object storage must do: be consistent after a write (S3 is, since 2020), parts of
 //! uploads, and writes that fail where there is something already (`If-None-Match`).
 
+mod content;
+mod door;
 mod objects;
 mod parts;
 mod upload;
@@ -44,6 +53,7 @@ use tokio::runtime::Runtime;
 use super::{keys, random_name};
 use crate::server::error::Refusal;
 use glassdock_image::digest::Digest;
+use glassdock_trace::Trace;
 
 /// Where the bucket is. Who may use it is told by the environment, as every client of S3
 /// has it: `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or a role of the machine.
@@ -130,8 +140,8 @@ const AT_A_TIME: usize = 16;
 const SMALL_LIMIT: u64 = 16 * 1024 * 1024;
 
 impl Bucket {
-    /// Looks whether the bucket answers.
-    pub(super) fn open(config: &BucketConfig) -> io::Result<Self> {
+    /// Looks whether the bucket answers. What it is asked goes into the trace.
+    pub(super) fn open(config: &BucketConfig, trace: &Trace) -> io::Result<Self> {
         // Another part of the process may have set it already; either way there is a provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let options = ClientOptions::new()
@@ -149,7 +159,8 @@ impl Bucket {
             .with_bucket_name(&config.bucket)
             .with_virtual_hosted_style_request(config.virtual_hosted)
             .with_client_options(options)
-            .with_retry(retry);
+            .with_retry(retry)
+            .with_http_connector(door::Door(trace.clone()));
         if let Some(region) = &config.region {
             builder = builder.with_region(region);
         }

@@ -8,17 +8,18 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures_util::stream::{self, BoxStream};
-use futures_util::{FutureExt, StreamExt, TryStreamExt};
+use futures_util::stream;
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path as Location;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
+use super::content::Content;
 use super::parts::{PART, Parts};
 use super::upload::BucketUpload;
-use super::{AT_A_TIME, Bucket, Pointer, Shared, io_error};
+use super::{AT_A_TIME, Bucket, Pointer};
 use crate::server::error::Refusal;
 use crate::server::storage::collect::Collected;
-use crate::server::storage::place::{Act, Guard, Incoming, Look, Object, Opened, Place};
+use crate::server::storage::place::{Act, Guard, Incoming, Look, Opened, Place};
 use crate::server::storage::{keys, random_name};
 use glassdock_image::digest::{Algorithm, Digest};
 
@@ -110,6 +111,23 @@ impl Place for Bucket {
         }
     }
 
+    /// What the blob was is noted first: whoever relied on it meanwhile finds it there.
+    fn retire_blob(&self, digest: &Digest) -> Result<(), Refusal> {
+        let key = keys::blob(digest);
+        let Some(bytes) = self.read(&key)? else { return Ok(()) };
+        self.commit(&[Act::write(gone(digest), bytes)])?;
+        self.commit(&[Act::remove(key)])
+    }
+
+    fn bring_back(&self, digest: &Digest) -> Result<bool, Refusal> {
+        if self.0.pointer(digest)?.is_some() {
+            return Ok(true);
+        }
+        let Some(bytes) = self.read(&gone(digest))? else { return Ok(false) };
+        self.commit(&[Act::write(keys::blob(digest), bytes)])?;
+        Ok(true)
+    }
+
     fn adopt(&self, file: &File, _from: &Path, digest: &Digest) -> Result<(), Refusal> {
         if self.blob_size(digest)?.is_some() {
             self.refresh_blob(digest);
@@ -178,8 +196,11 @@ impl Place for Bucket {
 
     fn tidy(&self, before: SystemTime, dry_run: bool, _done: &mut Collected) -> Result<(), Refusal> {
         let settled = SystemTime::now().checked_sub(self.0.settle).unwrap_or(SystemTime::UNIX_EPOCH);
+        if !dry_run {
+            self.forget_gone(settled)?;
+        }
         let before = before.min(settled);
-        // What is old now, and in use by no blob after that.
+        // What is old now, and after that in use by no blob, nor by what was one until lately.
         let found = self.0.wait(self.0.all("content")).map_err(self.0.failed("list", "content"))?;
         let old: Vec<Location> = found
             .into_iter()
@@ -237,9 +258,21 @@ impl Bucket {
         }
     }
 
-    /// The names of all content that blobs use.
+    /// Forgets blobs that were taken away before this time.
+    fn forget_gone(&self, settled: SystemTime) -> Result<(), Refusal> {
+        let found = self.0.wait(self.0.all("gone")).map_err(self.0.failed("list", "gone"))?;
+        let old = found.iter().filter(|meta| SystemTime::from(meta.last_modified) < settled);
+        let forgotten = stream::iter(old.map(|meta| self.0.delete(&meta.location)))
+            .buffer_unordered(AT_A_TIME)
+            .try_collect::<()>();
+        self.0.wait(forgotten).map_err(self.0.failed("remove", "gone"))
+    }
+
+    /// The names of all content that blobs use, or used until lately.
     async fn contents(&self) -> object_store::Result<HashSet<String>> {
-        let blobs = self.0.all("blobs").await?;
+        let mut blobs = self.0.all("blobs").await?;
+        // After the blobs: what goes from there to here between the two is seen twice, not missed.
+        blobs.extend(self.0.all("gone").await?);
         stream::iter(blobs.iter().map(|meta| async {
             // One that is gone meanwhile uses nothing.
             let Some(bytes) = self.0.get(&meta.location).await? else { return Ok(None) };
@@ -275,33 +308,11 @@ fn send_file(mut file: &File, parts: &mut Parts) -> io::Result<u64> {
     }
 }
 
+/// Where it is noted what a blob was that was taken away.
+fn gone(digest: &Digest) -> String {
+    keys::blob(digest).replacen("blobs", "gone", 1)
+}
+
 fn folder_of(key: &str) -> &str {
     key.rsplit_once('/').map_or("", |(folder, _)| folder)
-}
-
-/// Bytes in the bucket.
-struct Content {
-    shared: Arc<Shared>,
-    location: Location,
-}
-
-impl Object for Content {
-    fn stream(&self, begin: u64, end: u64) -> BoxStream<'static, io::Result<Bytes>> {
-        let (shared, location) = (Arc::clone(&self.shared), self.location.clone());
-        let opened = async move {
-            let range = Some(GetRange::Bounded(begin..end));
-            let found = shared.store.get_opts(&location, GetOptions { range, ..GetOptions::default() }).await;
-            // The bucket stays open as long as somebody reads.
-            found.map(|found| found.into_stream().inspect(move |_| drop(Arc::clone(&shared))))
-        };
-        opened.into_stream().try_flatten().map_err(io_error).boxed()
-    }
-
-    fn read(&self, size: u64) -> io::Result<Vec<u8>> {
-        if size == 0 {
-            return Ok(Vec::new());
-        }
-        let bytes = self.shared.wait(self.shared.store.get_range(&self.location, 0..size))?;
-        Ok(bytes.into())
-    }
 }

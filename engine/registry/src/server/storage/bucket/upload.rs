@@ -160,14 +160,15 @@ impl Incoming for BucketUpload {
         (self.parts.count() * PART + self.buffer.len()) as u64
     }
 
-    fn append(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
-        while !bytes.is_empty() {
-            if self.buffer.len() == PART {
-                self.cut()?;
+    fn append(&mut self, pieces: Vec<Bytes>) -> Result<(), Refusal> {
+        for mut bytes in pieces {
+            while !bytes.is_empty() {
+                if self.buffer.len() == PART {
+                    self.cut()?;
+                }
+                let now = bytes.split_to(bytes.len().min(PART - self.buffer.len()));
+                self.buffer.extend_from_slice(&now);
             }
-            let (now, rest) = bytes.split_at(bytes.len().min(PART - self.buffer.len()));
-            self.buffer.extend_from_slice(now);
-            bytes = rest;
         }
         Ok(())
     }

@@ -118,6 +118,14 @@ impl Place for Disk {
         self.refresh(&keys::blob(digest));
     }
 
+    fn retire_blob(&self, digest: &Digest) -> Result<(), Refusal> {
+        remove(&self.path(&keys::blob(digest)))
+    }
+
+    fn bring_back(&self, digest: &Digest) -> Result<bool, Refusal> {
+        Ok(self.blob_size(digest)?.is_some())
+    }
+
     /// The file is on the disk before it gets its name, so that a blob is whole after a power
     /// failure too.
     fn adopt(&self, file: &File, from: &Path, digest: &Digest) -> Result<(), Refusal> {
@@ -177,7 +185,7 @@ impl Place for Disk {
         let idle = fs::metadata(&path).and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
         let expired = matches!(idle, Ok(Ok(idle)) if idle >= age) && fs::remove_file(&path).is_ok();
         if expired {
-            self.hashed.lock().remove(key);
+            self.digests.take(key);
         }
         Ok(expired)
     }

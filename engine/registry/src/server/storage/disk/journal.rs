@@ -8,28 +8,29 @@
 //! ```text
 //!   commit ──► record in journal/ID.log, on the disk ──► files by rename(2) ──► the answer
 //!                      └ after a crash: done again at the next start
-//!   every few seconds: a new log; syncfs(2); the old log goes
+//!   now and then: a new log; syncfs(2); the old log goes
 //! ```
+//!
+//! syncfs(2) writes out what anybody wrote on the file system, not ours alone. So it waits until the
+//! kernel has written out most of it by itself, which it does after half a minute, or the log is long.
+//!
+//! A log's place on the disk is written with zeros ahead of its records. A record then changes
+//! neither the file's length nor where it lies, and so waits for its own bytes only; otherwise
+//! it would wait for all that the file system has to note at that moment.
 //!
 //! A log is locked by the server that writes it, so several servers share a folder, and
 //! each finds the logs of those that died.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime};
 
+use super::records::{Record, decode_all, encode};
 use crate::server::storage::place::Act;
 use crate::server::storage::random_name;
-use glassdock_image::digest::Digest;
-
-/// A record of a log: when it was made, and what it is.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) time: SystemTime,
-    pub(super) acts: Vec<Act>,
-}
 
 /// The log of this server.
 #[derive(Debug)]
@@ -54,7 +55,17 @@ struct Log {
     file: File,
     /// How long the log is, as far as it is good.
     size: u64,
+    /// How long the file is: zeros follow the log.
+    room: u64,
+    begun: Instant,
 }
+
+/// A log is put away when it is so old, or so long.
+const OLD: Duration = Duration::from_secs(60);
+const LONG: u64 = 8 * 1024 * 1024;
+
+/// So many zeros are written at a time.
+const AHEAD: u64 = 512 * 1024;
 
 /// How a record's way to the disk ended.
 type Ticket = OnceLock<Result<(), io::ErrorKind>>;
@@ -105,15 +116,13 @@ impl Journal {
             Err(error) => return (None, Err(error.kind())),
         };
         let bytes: Vec<u8> = batch.iter().flat_map(|(record, _)| record.iter().copied()).collect();
-        match log.file.write_all(&bytes).and_then(|()| log.file.sync_data()) {
-            Ok(()) => {
-                log.size += bytes.len() as u64;
-                (Some(log), Ok(()))
-            }
+        match log.write(&bytes) {
+            Ok(()) => (Some(log), Ok(())),
             Err(error) => {
-                // Half a record must not stand before whole ones. If it can't be taken off, the
-                // log ends here, and another begins.
+                // What nobody is answered for must not be done after a crash. If it can't be
+                // taken off, the log ends here, and another begins.
                 let whole = log.file.set_len(log.size).is_ok();
+                log.room = log.size;
                 (whole.then_some(log), Err(error.kind()))
             }
         }
@@ -122,13 +131,18 @@ impl Journal {
     fn begin(&self) -> io::Result<Log> {
         // It is locked before it has the name by which others look for logs.
         let path = self.folder.join(random_name());
-        let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
         file.try_lock().map_err(io::Error::from)?;
         let named = path.with_extension("log");
         fs::rename(&path, &named)?;
         let path = named;
         File::open(&self.folder)?.sync_all()?;
-        Ok(Log { path, file, size: 0 })
+        Ok(Log { path, file, size: 0, room: 0, begun: Instant::now() })
+    }
+
+    /// Whether the log is old or long.
+    pub(super) fn is_due(&self) -> bool {
+        self.lock().log.as_ref().is_some_and(|log| log.begun.elapsed() >= OLD || log.size >= LONG)
     }
 
     /// Writes out what the log's records did, and begins a new log when there is need.
@@ -144,6 +158,24 @@ impl Journal {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    /// Writes records at the end; when this returns they are on the disk.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let end = self.size + bytes.len() as u64;
+        if end > self.room {
+            // Where the disk is too full for zeros, the records may have room all the same.
+            let room = end.next_multiple_of(AHEAD);
+            let zeros = vec![0; usize::try_from(room - self.room).unwrap_or(0)];
+            self.room = self.file.write_all_at(&zeros, self.room).map_or(self.room, |()| room);
+        }
+        self.file.write_all_at(bytes, self.size)?;
+        self.file.sync_data()?;
+        self.size = end;
+        self.room = self.room.max(end);
+        Ok(())
     }
 }
 
@@ -166,74 +198,6 @@ pub(super) fn left_behind(folder: &Path) -> io::Result<Vec<(PathBuf, File, Vec<R
     Ok(found)
 }
 
-/// A record's head: the length of what follows, and the first bytes of its digest.
-const HEAD: usize = 4 + 8;
-
-fn encode(time: SystemTime, acts: &[Act]) -> Vec<u8> {
-    let nanoseconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    let mut body = u64::try_from(nanoseconds).unwrap_or(u64::MAX).to_le_bytes().to_vec();
-    for act in acts {
-        let (kind, key, bytes): (u8, &String, &[u8]) = match act {
-            Act::Write { key, bytes } => (1, key, bytes),
-            Act::Remove { key } => (2, key, &[]),
-        };
-        body.push(kind);
-        for part in [key.as_bytes(), bytes] {
-            body.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
-            body.extend_from_slice(part);
-        }
-    }
-    let mut record = Vec::with_capacity(HEAD + body.len());
-    record.extend(u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
-    record.extend(checksum(&body));
-    record.append(&mut body);
-    record
-}
-
-fn checksum(bytes: &[u8]) -> [u8; 8] {
-    let mut sum = [0; 8];
-    let digest = Digest::of(bytes);
-    sum.copy_from_slice(&digest.hex().as_bytes()[..8]);
-    sum
-}
-
-/// The records up to the first that is not whole: that one was never answered for.
-fn decode_all(mut bytes: &[u8]) -> Vec<Record> {
-    let mut records = Vec::new();
-    while let Some(record) = take_part(&mut bytes, 8)
-        .and_then(|(sum, body)| if checksum(body) == sum { decode(body) } else { None })
-    {
-        records.push(record);
-    }
-    records
-}
-
-/// A length, `between` bytes, and as many bytes as the length says.
-fn take_part<'a>(bytes: &mut &'a [u8], between: usize) -> Option<(&'a [u8], &'a [u8])> {
-    let (length, rest) = bytes.split_first_chunk::<4>()?;
-    let (head, rest) = rest.split_at_checked(between)?;
-    let (part, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    *bytes = rest;
-    Some((head, part))
-}
-
-fn decode(body: &[u8]) -> Option<Record> {
-    let (time, mut rest) = body.split_first_chunk::<8>()?;
-    let time = UNIX_EPOCH + std::time::Duration::from_nanos(u64::from_le_bytes(*time));
-    let mut acts = Vec::new();
-    while let Some((kind, after)) = rest.split_first() {
-        rest = after;
-        let key = std::str::from_utf8(take_part(&mut rest, 0)?.1).ok()?.to_owned();
-        let bytes = take_part(&mut rest, 0)?.1;
-        acts.push(match kind {
-            1 => Act::Write { key, bytes: bytes::Bytes::copy_from_slice(bytes) },
-            2 => Act::Remove { key },
-            _ => return None,
-        });
-    }
-    Some(Record { time, acts })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,20 +207,6 @@ mod tests {
             Act::Write { key: "a/b".into(), bytes: bytes::Bytes::from_static(b"text") },
             Act::Remove { key: "c".into() },
         ]
-    }
-
-    #[test]
-    fn a_log_is_read_up_to_where_it_breaks_off() {
-        let one = encode(UNIX_EPOCH, &acts());
-        let two = [one.clone(), one.clone()].concat();
-        assert_eq!(decode_all(&two).len(), 2);
-        assert_eq!(decode_all(&two)[1], Record { time: UNIX_EPOCH, acts: acts() });
-        for cut in 0..one.len() {
-            assert_eq!(decode_all(&two[..one.len() + cut]).len(), 1, "cut at {cut}");
-        }
-        let mut bent = two;
-        bent[HEAD + 3] ^= 1;
-        assert!(decode_all(&bent).is_empty(), "what a bent record says is not done");
     }
 
     #[test]

@@ -9,18 +9,19 @@
 //! The small calls (a few system calls on files of some bytes) are made right where a
 //! request is answered, the large ones on threads for that.
 
+mod digests;
 mod files;
 pub(super) mod journal;
+mod records;
 mod small;
 mod upload;
 
-use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::place::Act;
@@ -33,27 +34,15 @@ pub(super) struct Disk {
     root: PathBuf,
     temporary: AtomicU64,
     small: small::Small,
-    /// How far the digests of uploads are computed, by key.
-    hashed: Hashed,
+    digests: digests::Digests,
     /// `None` where what is written may be lost with the machine's power.
     journal: Option<Arc<Journal>>,
     /// Ends the thread that writes the journal's changes out, with this value.
     _keeper: Option<Sender<()>>,
 }
 
-/// What is known of uploads between their requests.
-#[derive(Clone, Debug, Default)]
-struct Hashed(Arc<Mutex<HashMap<String, upload::Progress>>>);
-
-impl Hashed {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, upload::Progress>> {
-        // Every change is one insertion or removal: a panic elsewhere leaves the map whole.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// So often the journal's changes are written out, and it begins anew.
-const CHECKPOINT: Duration = Duration::from_secs(5);
+/// So often it is looked whether the journal's changes should be written out.
+const LOOK: Duration = Duration::from_secs(5);
 
 impl Disk {
     /// Opens the folder, and makes it where it is missing.
@@ -71,7 +60,7 @@ impl Disk {
             root: root.to_owned(),
             temporary: AtomicU64::new(0),
             small: small::Small::default(),
-            hashed: Hashed::default(),
+            digests: digests::Digests::default(),
             journal: None,
             _keeper: None,
         };
@@ -121,9 +110,9 @@ impl Disk {
         let path = self.path(act.key());
         match act {
             Act::Write { bytes, .. } => {
-                make_parent(&path)?;
                 let (temporary, mut file) = self.temporary_file()?;
-                file.write_all(bytes).and_then(|()| fs::rename(&temporary, &path)).map_err(|source| {
+                let named = file.write_all(bytes).and_then(|()| rename_into(&temporary, &path));
+                named.map_err(|source| {
                     let _ = fs::remove_file(&temporary);
                     Refusal::disk("write", &path, source)
                 })
@@ -155,15 +144,28 @@ fn keep(journal: Arc<Journal>, root: PathBuf) -> Sender<()> {
     let (sender, end) = channel();
     std::thread::spawn(move || {
         loop {
-            let over = !matches!(end.recv_timeout(CHECKPOINT), Err(RecvTimeoutError::Timeout));
-            // A log that can't be put away now is kept, and read after the next start.
-            let _ = journal.checkpoint(&root);
+            let over = !matches!(end.recv_timeout(LOOK), Err(RecvTimeoutError::Timeout));
+            if over || journal.is_due() {
+                // A log that can't be put away now is kept, and read after the next start.
+                let _ = journal.checkpoint(&root);
+            }
             if over {
                 return;
             }
         }
     });
     sender
+}
+
+/// Renames a file, and makes the folder that it comes into only where that is missing: most are there.
+fn rename_into(from: &Path, to: &Path) -> io::Result<()> {
+    match (fs::rename(from, to), to.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(parent)?;
+            fs::rename(from, to)
+        }
+        (renamed, _) => renamed,
+    }
 }
 
 fn make_parent(path: &Path) -> Result<(), Refusal> {
