@@ -24,6 +24,7 @@ use crate::drain::Drained;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::reply::{self, Reply, Response};
+use crate::request_line::Mended;
 use crate::socket::{self, Socket};
 use crate::{API_VERSION, MIN_API_VERSION, VERSION, router};
 
@@ -158,7 +159,7 @@ impl Connections {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Mended::new(stream)), service)
             .with_upgrades();
         let mut ending = self.ending.subscribe();
         self.tasks.spawn(async move {
