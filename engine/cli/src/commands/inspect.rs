@@ -6,6 +6,7 @@ use crate::client::encode;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::show::json::indent;
+use crate::show::output::complain;
 use crate::show::template::{Mode, Template};
 use crate::show::typed;
 use crate::words::Args;
@@ -133,6 +134,9 @@ async fn one(cx: &mut Context, kind: &str, name: &str, args: &Args) -> Result<St
         other => format!("/{other}s/{name}"),
     };
     let bytes = cx.client.get(&path).await?;
+    if kind != "container" && args.spec.name() == "inspect" && args.is("size") {
+        complain(format!("WARNING: --size ignored for {kind}"));
+    }
     Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
 }
 

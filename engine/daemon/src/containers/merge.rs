@@ -155,6 +155,10 @@ pub fn settle(host: &mut HostConfig, config: &mut ContainerConfig, id: &str) -> 
     if host.readonly_paths.is_none() && !host.privileged {
         host.readonly_paths = Some(super::defaults::READONLY_PATHS.map(str::to_owned).to_vec());
     }
+    // There are several words for no limit, and one way to show it.
+    let resources = &mut host.resources;
+    resources.pids_limit = resources.pids_limit.filter(|limit| *limit > 0);
+    resources.memory_swappiness = resources.memory_swappiness.filter(|swappiness| *swappiness != -1);
     if host.resources.memory > 0 && host.resources.memory_swap == 0 {
         host.resources.memory_swap = host.resources.memory.saturating_mul(2);
     }
