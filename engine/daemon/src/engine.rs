@@ -70,6 +70,7 @@ impl Engine {
         let facts = Facts::probe();
         let recorder = Recorder::new(config.root.join("traces"), crate::VERSION, facts.host())?;
         let images = Images::open(&config.root)?;
+        crate::trash::empty(&config.root);
         crate::build::sweep(&config)?;
         let saved = Saved::new(images.state().clone());
         let bip = config.bip.as_deref().map(str::parse).transpose();

@@ -43,6 +43,8 @@ pub mod fields;
 
 pub mod drain;
 
+pub mod request_line;
+
 pub mod call;
 
 pub mod reply;
@@ -58,6 +60,8 @@ pub mod operations;
 pub mod events;
 
 pub mod saved;
+
+pub mod trash;
 
 pub mod images;
 

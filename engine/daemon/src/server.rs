@@ -24,6 +24,7 @@ use crate::drain::Drained;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::reply::{self, Reply, Response};
+use crate::request_line::Mended;
 use crate::socket::{self, Socket};
 use crate::{API_VERSION, MIN_API_VERSION, VERSION, router};
 
@@ -158,7 +159,7 @@ impl Connections {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Mended::new(stream)), service)
             .with_upgrades();
         let mut ending = self.ending.subscribe();
         self.tasks.spawn(async move {
@@ -264,18 +265,44 @@ fn versioned(uri: &Uri) -> Result<(ApiVersion, &str), Error> {
             "client version {version} is too new. Maximum supported API version is {API_VERSION}"
         )));
     }
-    if version < MIN_API_VERSION {
+    let rest = path.get(1 + first.len()..).unwrap_or("/");
+    if version < MIN_API_VERSION && !(version >= OF_ARCHIVES && is_archive(rest)) {
         return Err(Error::invalid(format!(
             "client version {version} is too old. Minimum supported API version is {MIN_API_VERSION}, \
              please upgrade your client to a newer version"
         )));
     }
-    Ok((version, path.get(1 + first.len()..).unwrap_or("/")))
+    Ok((version, rest))
+}
+
+/// What Skopeo and Podman of a few years ago ask for images with, whatever they are told of versions.
+const OF_ARCHIVES: ApiVersion = ApiVersion(22);
+
+/// Whether a path is that of `save` or `load`, which are today what they were long before the oldest
+/// version that is spoken here.
+fn is_archive(path: &str) -> bool {
+    let image = path.strip_prefix("/images/").unwrap_or_default();
+    matches!(image, "get" | "load") || image.ends_with("/get")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn old_clients_may_save_and_load() {
+        let version =
+            |text: &'static str| versioned(&Uri::from_static(text)).map(|(version, _)| version.0).ok();
+        assert_eq!(version("/v1.22/images/get?names=a"), Some(22));
+        assert_eq!(version("/v1.22/images/a/b/get"), Some(22));
+        assert_eq!(version("/v1.23/images/load"), Some(23));
+        assert_eq!(version("/v1.24/images/json"), Some(24));
+        for refused in
+            ["/v1.22/images/json", "/v1.22/images/get/json", "/v1.21/images/load", "/v1.23/version"]
+        {
+            assert_eq!(version(refused), None, "{refused}");
+        }
+    }
 
     #[test]
     fn a_user_without_privileges_is_told_what_is_missing() {

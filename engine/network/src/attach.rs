@@ -280,6 +280,8 @@ fn plan(state: &State, network: &Network, config: &EndpointConfig, id: String) -
             endpoint.address6 = Some(ipam.subnet.with_address(address));
             endpoint.gateway6 = (config.default_route && !network.internal).then_some(ipam.gateway);
         }
+        (None, Some(wanted))
+            if network.idle_ipam6.as_ref().is_some_and(|idle| idle.subnet.contains(wanted)) => {}
         (None, Some(wanted)) => {
             let subnet = ipam.subnet.to_string();
             return Err(Error::OutsideSubnet { address: wanted.into(), subnet });

@@ -54,6 +54,10 @@ pub struct Network {
     /// Its IPv6 addresses, if it has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ipam6: Option<Ipam6>,
+    /// IPv6 addresses that a user named for a network without IPv6. Shown, and not handed out: who
+    /// asks for one of them gets none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_ipam6: Option<Ipam6>,
     /// The name of its bridge and of its nftables table.
     #[serde(default)]
     pub bridge: Option<String>,
@@ -138,6 +142,8 @@ pub struct NewNetwork {
     pub reserved: BTreeMap<String, Ipv4Addr>,
     /// Whether it has IPv6 too, and which addresses then.
     pub ipv6: Option<NewIpam6>,
+    /// See [`Network::idle_ipam6`].
+    pub idle_ipv6: Option<NewIpam6>,
     /// See [`Network::internal`].
     pub internal: bool,
     /// See [`Network::ipam_options`].

@@ -138,6 +138,8 @@ impl Networks {
             let ours: Vec<_> = state.networks.values().filter_map(|other| other.ipam6.as_ref()).collect();
             let ours: Vec<_> = ours.iter().map(|ipam| ipam.subnet).collect();
             let ipam6 = new.ipv6.as_ref().map(|new| ipam6::plan(new, &ours, &self.mark)).transpose()?;
+            let idle_ipam6 =
+                new.idle_ipv6.as_ref().map(|new| ipam6::plan(new, &[], &self.mark)).transpose()?;
             let network = Network {
                 id: id.clone(),
                 name: new.name,
@@ -145,6 +147,7 @@ impl Networks {
                 created_ns: now_ns(),
                 ipam: Some(ipam),
                 ipam6,
+                idle_ipam6,
                 bridge: Some(bridge),
                 mtu,
                 internal: new.internal,
@@ -461,6 +464,7 @@ fn builtin(name: &str, driver: Driver) -> Network {
         created_ns: now_ns(),
         ipam: None::<Ipam>,
         ipam6: None,
+        idle_ipam6: None,
         bridge: None,
         mtu: None,
         internal: false,

@@ -88,7 +88,8 @@ fn stat_of(headers: &http::HeaderMap) -> Option<Value> {
 }
 
 fn absolute(path: &str) -> String {
-    if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
+    // That a path can't be empty is the daemon's to say.
+    if path.starts_with('/') || path.is_empty() { path.to_owned() } else { format!("/{path}") }
 }
 
 /// The path that a link in the container leads to.

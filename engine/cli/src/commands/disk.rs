@@ -10,7 +10,8 @@ use crate::show::units;
 use crate::words::Args;
 
 const LISTING: Listing = Listing {
-    type_name: "*formatter.diskUsageContext",
+    // The first row's, which is the one that a complaint is about.
+    type_name: "*formatter.diskUsageImagesContext",
     columns: &[
         ("Active", "ACTIVE"),
         ("Reclaimable", "RECLAIMABLE"),

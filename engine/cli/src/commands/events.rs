@@ -25,11 +25,14 @@ pub(crate) async fn events(cx: &mut Context, args: &Args) -> Result<(), Failure>
             Failure::new(64, format!("Error parsing format: template parsing error: {error}"))
         })?)
     };
-    let time =
-        |name: &str| args.last(name).filter(|given| !given.is_empty()).map(api_time).unwrap_or_default();
+    let time = |name: &str| match args.last(name).filter(|given| !given.is_empty()) {
+        Some(given) => api_time(given).map_err(|reason| Failure::say(reason)),
+        None => Ok(String::new()),
+    };
+    let (since, until) = (time("since")?, time("until")?);
     let path = with_query(
         "/events",
-        &[("filters", &filters(args.all("filter"))), ("since", &time("since")), ("until", &time("until"))],
+        &[("filters", &filters(args.all("filter"))), ("since", &since), ("until", &until)],
     );
     let response = cx.client.send(http::Method::GET, &path, None, &[]).await?;
     let mut lines = Lines::of(response);

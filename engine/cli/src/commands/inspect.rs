@@ -6,7 +6,9 @@ use crate::client::encode;
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::show::json::indent;
+use crate::show::output::complain;
 use crate::show::template::{Mode, Template};
+use crate::show::typed;
 use crate::words::Args;
 
 /// Kinds in the order in which a bare name is looked up.
@@ -44,8 +46,7 @@ pub(crate) async fn inspect(cx: &mut Context, args: &Args) -> Result<(), Failure
                 Some(template) => {
                     let value: Value =
                         serde_json::from_str(&text).map_err(|error| Failure::say(error.to_string()))?;
-                    let shown = template.execute(&value, Mode::Map);
-                    match shown.or_else(|_| template.execute(&with_defaults(value), Mode::Map)) {
+                    match filled(template, value) {
                         Ok(shown) => cx.out.line(shown),
                         Err(error) => {
                             cx.out.line("");
@@ -76,33 +77,22 @@ pub(crate) async fn inspect(cx: &mut Context, args: &Args) -> Result<(), Failure
     super::gather(failures)
 }
 
-/// What an image's config is where nothing was set.
-const DEFAULTS: [(&str, Value); 13] = [
-    ("ArgsEscaped", Value::Bool(false)),
-    ("Cmd", Value::Null),
-    ("Entrypoint", Value::Null),
-    ("Env", Value::Null),
-    ("ExposedPorts", Value::Null),
-    ("Healthcheck", Value::Null),
-    ("Labels", Value::Null),
-    ("OnBuild", Value::Null),
-    ("Shell", Value::Null),
-    ("StopSignal", Value::String(String::new())),
-    ("User", Value::String(String::new())),
-    ("Volumes", Value::Null),
-    ("WorkingDir", Value::String(String::new())),
-];
+/// A template with a thing of the API's types, or else with its JSON.
+fn filled(template: &Template, value: Value) -> Result<String, String> {
+    let typed = typed::completed(kind_of(&value), value.clone());
+    template.execute(&typed, Mode::Struct).or_else(|_| template.execute(&value, Mode::Map))
+}
 
-/// An image with all fields of its config: the daemon leaves out what is not set, and a template
-/// may ask for it all the same, as in Docker.
-fn with_defaults(mut value: Value) -> Value {
-    let is_image = value.get("RootFS").is_some();
-    if let Some(Value::Object(config)) = value.get_mut("Config").filter(|_| is_image) {
-        for (name, default) in &DEFAULTS {
-            config.entry(*name).or_insert_with(|| default.clone());
-        }
+/// What a thing is, by what only it has.
+fn kind_of(value: &Value) -> &'static str {
+    let has = |name| value.get(name).is_some();
+    match () {
+        () if has("HostConfig") => "container",
+        () if has("RootFS") => "image",
+        () if has("IPAM") => "network",
+        () if has("Mountpoint") => "volume",
+        () => "",
     }
-    value
 }
 
 /// The thing's JSON as the daemon wrote it.
@@ -144,6 +134,9 @@ async fn one(cx: &mut Context, kind: &str, name: &str, args: &Args) -> Result<St
         other => format!("/{other}s/{name}"),
     };
     let bytes = cx.client.get(&path).await?;
+    if kind != "container" && args.spec.name() == "inspect" && args.is("size") {
+        complain(format!("WARNING: --size ignored for {kind}"));
+    }
     Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned())
 }
 
@@ -154,15 +147,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_template_may_ask_an_image_for_what_is_not_set() {
+    fn a_template_may_ask_for_what_is_not_set() {
         let show = |format: &str, value: &Value| {
-            let template = Template::parse("", format).expect("a template");
-            template.execute(&with_defaults(value.clone()), Mode::Map).map_err(|error| error.to_string())
+            filled(&Template::parse("", format).expect("a template"), value.clone())
         };
         let image = json!({"RootFS": {}, "Config": {"Cmd": ["sh"]}});
         let format = "{{json .Config.Entrypoint}}|{{json .Config.Cmd}}|{{.Config.User}}|{{range .Config.OnBuild}}x{{end}}";
         assert_eq!(show(format, &image).expect("shown"), r#"null|["sh"]||"#);
+        let format = "{{.Config.Entrypoint}}|{{.Config.Labels}}|{{.Config.Healthcheck}}";
+        assert_eq!(show(format, &image).expect("shown"), "[]|map[]|<nil>");
         assert!(show("{{.Config.Nope}}", &image).is_err());
-        assert!(show("{{.Config.User}}", &json!({"Config": {}})).is_err(), "only images are completed");
+        assert!(show("{{.Config.User}}", &json!({"Config": {}})).is_err(), "no thing of a known kind");
+        let container = json!({
+            "Id": "a", "State": {"Status": "created"}, "HostConfig": {"Binds": null, "Dns": null, "LogConfig": {"Type": "t", "Config": {}}},
+            "Config": {"Image": "i", "Labels": {"Capital": "1"}, "Healthcheck": {"Test": ["NONE"], "Interval": 90_000_000_000_i64}},
+            "GraphDriver": {"Data": {"UpperDir": "/u"}},
+        });
+        for (format, expected) in [
+            (
+                "{{.HostConfig.Binds}} {{.HostConfig.Init}} {{.State.Health}} {{.SizeRw}}",
+                "[] <nil> <nil> <nil>",
+            ),
+            ("{{.Config.Labels}} {{.GraphDriver.Data}}", "map[Capital:1] map[UpperDir:/u]"),
+            ("{{.Config.Labels.x}}|{{index .Config.Labels \"x\"}}|", "<no value>||"),
+            ("{{.Config.Healthcheck}} {{.Config.Healthcheck.Interval}}", "{[NONE] 1m30s 0s 0s 0s 0} 1m30s"),
+            ("{{with .State.Health}}x{{end}}{{if .Config.Shell}}y{{end}}", ""),
+            // Go's struct calls these ID and DNS: the template is one for JSON then.
+            ("{{.Id}} {{.HostConfig.Binds}}", "a <no value>"),
+            ("{{.HostConfig.Dns}}", "<no value>"),
+        ] {
+            assert_eq!(show(format, &container).expect(format), expected, "{format}");
+        }
     }
 }

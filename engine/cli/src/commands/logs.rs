@@ -16,19 +16,24 @@ pub(crate) async fn logs(cx: &mut Context, args: &Args) -> Result<(), Failure> {
     let container = cx.client.get_json(&container_path(args.operand(0), "/json")?).await?;
     let tty = container.pointer("/Config/Tty").and_then(Value::as_bool).unwrap_or(false);
     let flag = |name: &str| if args.is(name) { "1" } else { "" };
-    let time =
-        |name: &str| args.last(name).filter(|given| !given.is_empty()).map(api_time).unwrap_or_default();
+    let time = |name: &str| match args.last(name).filter(|given| !given.is_empty()) {
+        Some(given) => {
+            api_time(given).map_err(|reason| Failure::say(format!("invalid value for \"{name}\": {reason}")))
+        }
+        None => Ok(String::new()),
+    };
+    let (since, until) = (time("since")?, time("until")?);
     let path = with_query(
         &format!("/containers/{}/logs", text(&container, "Id")),
         &[
             ("details", flag("details")),
             ("follow", flag("follow")),
-            ("since", &time("since")),
+            ("since", &since),
             ("stderr", "1"),
             ("stdout", "1"),
             ("tail", args.last("tail").unwrap_or("all")),
             ("timestamps", flag("timestamps")),
-            ("until", &time("until")),
+            ("until", &until),
         ],
     );
     let response = cx.client.send(http::Method::GET, &path, None, &[]).await?;

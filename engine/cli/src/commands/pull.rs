@@ -108,6 +108,26 @@ fn note(aux: &Value) {
     }
 }
 
+/// Refuses one word that is neither a system nor an architecture, before anything is asked for it.
+///
+/// # Errors
+///
+/// In the words of Docker's client.
+pub(crate) fn check_platform(text: &str) -> Result<(), Failure> {
+    const KNOWN: [&str; 23] = [
+        "aix", "android", "darwin", "freebsd", "linux", "netbsd", "openbsd", "plan9", "solaris", "windows",
+        "macos", "386", "amd64", "arm", "arm64", "i386", "x86_64", "aarch64", "armhf", "armel", "ppc64le",
+        "riscv64", "s390x",
+    ];
+    if text.is_empty() || text.contains('/') || KNOWN.contains(&text.to_lowercase().as_str()) {
+        return Ok(());
+    }
+    Err(Failure::say(format!(
+        "error parsing specified platform: {}: unknown operating system or architecture: invalid argument",
+        crate::words::check::quote(text)
+    )))
+}
+
 /// `linux/arm64/v8` as the API takes it.
 pub(crate) fn platform_json(text: &str) -> Result<String, Failure> {
     let mut parts = text.split('/');

@@ -6,6 +6,8 @@ pub(crate) mod table;
 
 pub(crate) mod template;
 
+pub(crate) mod typed;
+
 pub(crate) mod units;
 
 pub(crate) mod json;

@@ -24,10 +24,14 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// What the docker client calls a template that can't be read, and one that
-    /// can't be filled in: `ps` looks at its template before the others do.
+    /// Whether the docker client looks at the template before it knows the rows: `ps` does.
+    fn looks_first(&self) -> bool {
+        self.type_name == "*formatter.ContainerContext"
+    }
+
+    /// What the docker client calls a template that can't be read, and one that can't be filled in.
     fn complaints(&self) -> (&'static str, &'static str) {
-        if self.type_name == "*formatter.ContainerContext" {
+        if self.looks_first() {
             ("failed to parse template", "failed to execute template")
         } else {
             ("template parsing error", "template parsing error")
@@ -56,10 +60,19 @@ pub(crate) fn print(
     let (bad_template, bad_field) = listing.complaints();
     let template =
         Template::parse("", &text).map_err(|error| Failure::say(format!("{bad_template}: {error}")))?;
+    let mut heads: Map<String, Value> =
+        listing.columns.iter().map(|(field, head)| ((*field).to_owned(), (*head).into())).collect();
+    heads.insert(LABELS.to_owned(), Value::Object(Map::new()));
+    let mode = Mode::Typed(listing.type_name);
+    if rows.is_empty() && listing.looks_first() {
+        template
+            .execute(&Value::Object(heads.clone()), mode)
+            .map_err(|error| Failure::say(format!("{bad_field}: {error}")))?;
+    }
     let mut body = String::new();
     for row in rows {
         let line = template
-            .execute(&Value::Object(row.clone()), Mode::Typed(listing.type_name))
+            .execute(&Value::Object(row.clone()), mode)
             .map_err(|error| Failure::say(format!("{bad_field}: {error}")))?;
         body.push_str(&line);
         body.push('\n');
@@ -68,9 +81,6 @@ pub(crate) fn print(
         out.text(body);
         return Ok(());
     }
-    let mut heads: Map<String, Value> =
-        listing.columns.iter().map(|(field, head)| ((*field).to_owned(), (*head).into())).collect();
-    heads.insert(LABELS.to_owned(), Value::Object(Map::new()));
     let head = template.execute(&Value::Object(heads), Mode::Header).unwrap_or_default();
     out.text(align(&format!("{head}\n{body}")));
     Ok(())

@@ -94,13 +94,17 @@ pub(crate) fn rfc3339(seconds: i64) -> String {
 
 /// A moment for the API, from what a user types: Unix seconds, RFC 3339 in parts,
 /// or a duration back from now.
-pub(crate) fn api_time(text: &str) -> String {
+///
+/// # Errors
+///
+/// A word that is none of these, in Docker's words. What looks like a date is left to the daemon.
+pub(crate) fn api_time(text: &str) -> Result<String, String> {
     if let Ok(ago) = crate::words::check::duration_ns(text) {
         let moment = Timestamp::now().as_nanosecond() - i128::from(ago);
-        return format!("{}.{:09}", moment / 1_000_000_000, moment % 1_000_000_000);
+        return Ok(format!("{}.{:09}", moment / 1_000_000_000, moment % 1_000_000_000));
     }
     if text.parse::<f64>().is_ok() {
-        return text.to_owned();
+        return Ok(text.to_owned());
     }
     let full = match text.len() {
         4 => format!("{text}-01-01T00:00:00"),
@@ -115,8 +119,11 @@ pub(crate) fn api_time(text: &str) -> String {
         local.to_zoned_datetime(jiff::tz::TimeZone::system()).ok().map(|zoned| zoned.timestamp())
     });
     match moment {
-        Some(moment) => format!("{}.{:09}", moment.as_second(), moment.subsec_nanosecond()),
-        None => text.to_owned(),
+        Some(moment) => Ok(format!("{}.{:09}", moment.as_second(), moment.subsec_nanosecond())),
+        None if text.contains('-') => Ok(text.to_owned()),
+        None => {
+            Err(format!("failed to parse value as time or duration: {}", crate::words::check::quote(text)))
+        }
     }
 }
 

@@ -45,7 +45,9 @@ pub(crate) fn check(kind: Kind, value: &str) -> Result<(), String> {
             .map_err(|_| format!("IP address is not correctly formatted: {value}")),
         Kind::Link => link(value),
         Kind::Sysctl => sysctl(value),
-        Kind::RateBytes => resources::rate(value, bytes).map(|_| ()),
+        Kind::RateBytes => {
+            resources::rate(value, bytes).map(|_| ()).map_err(|reason| resources::with_units(&reason))
+        }
         Kind::RateNumber => resources::rate(value, int).map(|_| ()),
     }
 }

@@ -1,6 +1,6 @@
 //! Commands on containers: their words, as the docker client has them.
 
-use super::Kind::{Bool, Bytes, BytesOrNone, Decimal, Filter, Int, List, Text, Uint16};
+use super::Kind::{Bool, Bytes, BytesOrNone, Decimal, Env, Filter, Int, List, Text, Uint16};
 use super::{Arity, FORMAT, FORMAT_TABLE, NO, Spec, flag};
 
 /// `docker start`.
@@ -228,7 +228,7 @@ pub(crate) static EXEC: Spec = Spec {
     flags: &[
         flag('d', "detach", Bool, "Detached mode: run command in the background"),
         flag(NO, "detach-keys", Text, "Override the key sequence for detaching a container"),
-        flag('e', "env", List, "Set environment variables"),
+        flag('e', "env", Env, "Set environment variables"),
         flag(NO, "env-file", List, "Read in a file of environment variables"),
         flag('i', "interactive", Bool, "Keep STDIN open even if not attached"),
         flag(NO, "privileged", Bool, "Give extended privileges to the command"),

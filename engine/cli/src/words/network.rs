@@ -1,6 +1,6 @@
 //! Commands on networks: their words, as the docker client has them.
 
-use super::Kind::{Bool, Commas, Filter, Int, List, Map, Text};
+use super::Kind::{Bool, Commas, Filter, Int, Label, List, Map, Text};
 use super::{Arity, FORMAT, FORMAT_TABLE, NO, Spec, flag};
 
 /// `docker network connect`.
@@ -54,7 +54,7 @@ pub(crate) static NETWORK_CREATE: Spec = Spec {
         flag(NO, "ipam-opt", Map, "Set IPAM driver specific options (default map[])"),
         flag(NO, "ipv4", Bool, "Enable or disable IPv4 address assignment (default true)"),
         flag(NO, "ipv6", Bool, "Enable or disable IPv6 address assignment"),
-        flag(NO, "label", List, "Set metadata on a network"),
+        flag(NO, "label", Label, "Set metadata on a network"),
         flag('o', "opt", Map, "Set driver specific options (default map[])"),
         flag(NO, "scope", Text, "Control the network's scope"),
         flag(NO, "subnet", Commas, "Subnet in CIDR format that represents a network segment"),

@@ -1,6 +1,6 @@
 //! Commands on volumes: their words, as the docker client has them.
 
-use super::Kind::{Bool, Bytes, Filter, List, Map, Text};
+use super::Kind::{Bool, Bytes, Filter, Label, List, Map, Text};
 use super::{Arity, FORMAT, FORMAT_TABLE, NO, Spec, flag};
 
 /// `docker volume create`.
@@ -20,7 +20,7 @@ pub(crate) static VOLUME_CREATE: Spec = Spec {
         ),
         flag('d', "driver", Text, "Specify volume driver name (default \"local\")"),
         flag(NO, "group", Text, "Cluster Volume group (cluster volumes)"),
-        flag(NO, "label", List, "Set metadata for a volume"),
+        flag(NO, "label", Label, "Set metadata for a volume"),
         flag(NO, "limit-bytes", Bytes, "Minimum size of the Cluster Volume in bytes"),
         flag('o', "opt", Map, "Set driver specific options (default map[])"),
         flag(NO, "required-bytes", Bytes, "Maximum size of the Cluster Volume in bytes"),

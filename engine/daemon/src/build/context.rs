@@ -19,7 +19,7 @@ use super::remote::{self, How};
 use crate::containers::names;
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
-use crate::pipe;
+use crate::{pipe, trash};
 
 /// A context may have so many files.
 const MOST_FILES: u64 = 1_000_000;
@@ -172,55 +172,25 @@ impl Context {
     }
 }
 
-/// Where folders wait to be removed.
-const TRASH: &str = "trash";
-
 impl Drop for Context {
     fn drop(&mut self) {
-        // Removing many files takes long where the disk is told of each free block: nobody waits for that.
-        let trash = self.folder.ancestors().nth(2).map(|root| root.join(TRASH));
-        let moved = trash.ok_or_else(|| std::io::Error::other("it lies in no root")).and_then(|trash| {
-            fs::create_dir_all(&trash)?;
-            let to = trash.join(self.folder.file_name().unwrap_or_default());
-            fs::rename(&self.folder, &to).map(|()| to)
-        });
-        match moved {
-            Ok(folder) => remove_later(folder),
+        let root = self.folder.ancestors().nth(2).ok_or(std::io::ErrorKind::NotFound);
+        let discarded = root.map_err(Into::into).and_then(|root| trash::discard(root, &self.folder));
+        if let Err(error) = discarded {
             // The next start of the engine sweeps it up.
-            Err(error) => {
-                tracing::warn!(folder = %self.folder.display(), %error, "a build's folder stays");
-            }
+            tracing::warn!(folder = %self.folder.display(), %error, "a build's folder stays");
         }
     }
 }
 
-fn remove_later(folder: PathBuf) {
-    let work = move || {
-        if let Err(error) = fs::remove_dir_all(&folder)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(folder = %folder.display(), %error, "what a build left stays");
-        }
-    };
-    if let Err(error) = std::thread::Builder::new().name("remove".to_owned()).spawn(work) {
-        tracing::warn!(%error, "what a build left stays until the next start");
-    }
-}
-
-/// Removes what builds left that a crash ended, in the background.
+/// Throws away what builds left that a crash ended.
 ///
 /// # Errors
 ///
 /// If it can't be put aside.
 pub fn sweep(root: &Path) -> Result<(), Error> {
-    let trash = root.join(TRASH);
     for entry in fs::read_dir(root.join("builds")).into_iter().flatten() {
-        let entry = entry?;
-        fs::create_dir_all(&trash)?;
-        fs::rename(entry.path(), trash.join(entry.file_name()))?;
-    }
-    if trash.exists() {
-        remove_later(trash);
+        trash::discard(root, &entry?.path())?;
     }
     Ok(())
 }

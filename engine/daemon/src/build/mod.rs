@@ -119,6 +119,7 @@ pub(crate) async fn prune(call: Call) -> Reply {
         Ok::<_, Error>((keys, space))
     });
     let (keys, space) = pruned.await?;
+    let keys = (!keys.is_empty()).then_some(keys);
     reply::json(&serde_json::json!({ "CachesDeleted": keys, "SpaceReclaimed": space }))
 }
 

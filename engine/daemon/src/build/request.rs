@@ -134,7 +134,7 @@ fn host(call: &Call) -> Result<HostConfig, Error> {
     resources.cpuset_cpus = text("cpusetcpus");
     resources.cpuset_mems = text("cpusetmems");
     resources.cgroup_parent = text("cgroupparent");
-    resources.ulimits = json::<Option<Vec<Ulimit>>>(call, "ulimits")?.flatten().unwrap_or_default();
+    resources.ulimits = json::<Option<Vec<Ulimit>>>(call, "ulimits")?.flatten().unwrap_or_default().into();
     Ok(host)
 }
 

@@ -161,12 +161,12 @@ mod tests {
     fn a_device_of_the_host_is_described() {
         let mut host = HostConfig::default();
         let mapping = |path: &str| DeviceMapping { path_on_host: path.into(), ..Default::default() };
-        host.resources.devices = vec![mapping("/dev/null")];
+        host.resources.devices = vec![mapping("/dev/null")].into();
         let (nodes, rules) = of(&host).expect("/dev/null");
         assert_eq!(nodes.iter().map(|node| (node.major, node.minor)).collect::<Vec<_>>(), [(1, 3)]);
         assert!(!rules.first().expect("a rule").allow, "what is not listed is denied");
         for wrong in ["/dev/nothing-here", "/etc/passwd"] {
-            host.resources.devices = vec![mapping(wrong)];
+            host.resources.devices = vec![mapping(wrong)].into();
             assert!(of(&host).is_err(), "{wrong}");
         }
     }

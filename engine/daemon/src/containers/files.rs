@@ -100,7 +100,7 @@ fn resolv_conf(record: &Record) -> String {
     } else {
         lines.extend(host.dns.iter().map(|address| format!("nameserver {address}")));
     }
-    match host.dns_search.as_slice() {
+    match &*host.dns_search {
         [] => lines.extend(of("search")),
         [none] if none == "." => {}
         search => lines.push(format!("search {}", search.join(" "))),

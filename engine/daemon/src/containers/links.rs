@@ -85,13 +85,11 @@ pub fn shown(engine: &Engine, record: &Record) -> Option<Vec<String>> {
 #[must_use]
 pub fn names(engine: &Engine) -> BTreeMap<String, Vec<String>> {
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for container in engine.containers.all() {
-        container.look(|record| {
-            for (alias, id) in &record.links {
-                names.entry(id.clone()).or_default().push(format!("/{}/{alias}", record.name));
-            }
-        });
-    }
+    engine.containers.each(|record| {
+        for (alias, id) in &record.links {
+            names.entry(id.clone()).or_default().push(format!("/{}/{alias}", record.name));
+        }
+    });
     names
 }
 

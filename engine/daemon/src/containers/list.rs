@@ -164,7 +164,7 @@ fn fits(filters: &Filters, record: &Record) -> bool {
         && filters
             .any("expose", |wanted| record.config.exposed_ports.keys().any(|port| port_fits(port, wanted)))
         && filters.any("publish", |wanted| {
-            let bindings = record.host_config.port_bindings.values().flatten();
+            let bindings = record.host_config.port_bindings.iter().flat_map(BTreeMap::values).flatten();
             let number = wanted.split('/').next().unwrap_or_default();
             bindings.into_iter().any(|binding| binding.host_port == number)
         })

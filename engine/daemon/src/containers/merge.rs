@@ -2,6 +2,8 @@
 //! and checked. The rules are Docker's: what the request has goes before what the
 //! image has; an entrypoint in the request sets the image's command aside.
 
+use std::collections::BTreeMap;
+
 use super::model::{ContainerConfig, HostConfig, LogConfig};
 use super::names;
 use crate::error::Error;
@@ -153,6 +155,10 @@ pub fn settle(host: &mut HostConfig, config: &mut ContainerConfig, id: &str) -> 
     if host.readonly_paths.is_none() && !host.privileged {
         host.readonly_paths = Some(super::defaults::READONLY_PATHS.map(str::to_owned).to_vec());
     }
+    // There are several words for no limit, and one way to show it.
+    let resources = &mut host.resources;
+    resources.pids_limit = resources.pids_limit.filter(|limit| *limit > 0);
+    resources.memory_swappiness = resources.memory_swappiness.filter(|swappiness| *swappiness != -1);
     if host.resources.memory > 0 && host.resources.memory_swap == 0 {
         host.resources.memory_swap = host.resources.memory.saturating_mul(2);
     }
@@ -329,7 +335,7 @@ fn check_modes(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error>
     if host.network_mode == "container:" {
         return invalid("invalid network mode: invalid container format container:<name|id>".to_owned());
     }
-    if shared && !host.port_bindings.is_empty() {
+    if shared && host.port_bindings.iter().flatten().next().is_some() {
         return invalid(
             "conflicting options: port publishing and the container type network mode".to_owned(),
         );
@@ -340,7 +346,7 @@ fn check_modes(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error>
     if host.uts_mode == "host" && !config.hostname.is_empty() {
         return invalid("conflicting options: hostname and the UTS mode".to_owned());
     }
-    for port in host.port_bindings.keys() {
+    for port in host.port_bindings.iter().flat_map(BTreeMap::keys) {
         super::ports::parse(port)?;
     }
     for address in &host.dns {
@@ -423,6 +429,6 @@ mod tests {
         for list in ["x", "0-", "1-0", "4000000", "0,,"] {
             assert!(check_processors(list).is_err(), "{list}");
         }
-        assert!(host(|host| host.port_bindings = [("x".into(), vec![])].into()).is_err());
+        assert!(host(|host| host.port_bindings = Some([("x".into(), vec![])].into())).is_err());
     }
 }

@@ -10,7 +10,7 @@
 //!
 //! A container is a [`record`] (what outlives the daemon) in a [`container`] (what
 //! is in memory), found in the [`store`]. Reading order: [`model`] (the API's
-//! words), [`record`], [`container`], [`store`], [`names`]; then creating
+//! words; [`sent`]), [`record`], [`container`], [`store`], [`names`]; then creating
 //! ([`create`], [`merge`], [`mounts`], [`volumes`], [`fill`], [`ports`], [`image`], [`warnings`]), what the
 //! runtime is told ([`spec`], [`defaults`], [`security`], [`devices`],
 //! [`resources`], [`files`], [`networks`]), starting and ending ([`start`],
@@ -23,6 +23,8 @@
 //! that; a status is told to those who wait after it is written.
 
 pub mod model;
+
+pub mod sent;
 
 pub mod record;
 

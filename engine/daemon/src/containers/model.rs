@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::sent::List;
+
 /// A set, as Go writes it: a map to nothing.
 pub type Set = BTreeMap<String, Value>;
 
@@ -83,7 +85,7 @@ pub struct HostConfig {
     pub container_id_file: String,
     pub log_config: LogConfig,
     pub network_mode: String,
-    pub port_bindings: BTreeMap<String, Vec<PortBinding>>,
+    pub port_bindings: Option<BTreeMap<String, Vec<PortBinding>>>,
     pub restart_policy: RestartPolicy,
     pub auto_remove: bool,
     pub volume_driver: String,
@@ -94,9 +96,9 @@ pub struct HostConfig {
     pub cap_add: Option<Vec<String>>,
     pub cap_drop: Option<Vec<String>>,
     pub cgroupns_mode: String,
-    pub dns: Vec<String>,
-    pub dns_options: Vec<String>,
-    pub dns_search: Vec<String>,
+    pub dns: List<String>,
+    pub dns_options: List<String>,
+    pub dns_search: List<String>,
     pub extra_hosts: Option<Vec<String>>,
     pub group_add: Option<Vec<String>>,
     pub ipc_mode: String,
@@ -141,20 +143,20 @@ pub struct Resources {
     pub nano_cpus: i64,
     pub cgroup_parent: String,
     pub blkio_weight: u16,
-    pub blkio_weight_device: Vec<WeightDevice>,
-    pub blkio_device_read_bps: Vec<ThrottleDevice>,
-    pub blkio_device_write_bps: Vec<ThrottleDevice>,
+    pub blkio_weight_device: List<WeightDevice>,
+    pub blkio_device_read_bps: List<ThrottleDevice>,
+    pub blkio_device_write_bps: List<ThrottleDevice>,
     #[serde(rename = "BlkioDeviceReadIOps")]
-    pub blkio_device_read_iops: Vec<ThrottleDevice>,
+    pub blkio_device_read_iops: List<ThrottleDevice>,
     #[serde(rename = "BlkioDeviceWriteIOps")]
-    pub blkio_device_write_iops: Vec<ThrottleDevice>,
+    pub blkio_device_write_iops: List<ThrottleDevice>,
     pub cpu_period: i64,
     pub cpu_quota: i64,
     pub cpu_realtime_period: i64,
     pub cpu_realtime_runtime: i64,
     pub cpuset_cpus: String,
     pub cpuset_mems: String,
-    pub devices: Vec<DeviceMapping>,
+    pub devices: List<DeviceMapping>,
     pub device_cgroup_rules: Option<Vec<String>>,
     pub device_requests: Option<Vec<Value>>,
     pub memory_reservation: i64,
@@ -162,7 +164,7 @@ pub struct Resources {
     pub memory_swappiness: Option<i64>,
     pub oom_kill_disable: Option<bool>,
     pub pids_limit: Option<i64>,
-    pub ulimits: Vec<Ulimit>,
+    pub ulimits: List<Ulimit>,
     pub cpu_count: i64,
     pub cpu_percent: i64,
     #[serde(rename = "IOMaximumIOps")]

@@ -126,7 +126,8 @@ pub fn shown(
 #[must_use]
 pub fn port_map(record: &Record, endpoints: &[Endpoint]) -> Value {
     let mut map = serde_json::Map::new();
-    for port in record.config.exposed_ports.keys().chain(record.host_config.port_bindings.keys()) {
+    let bound = record.host_config.port_bindings.iter().flat_map(BTreeMap::keys);
+    for port in record.config.exposed_ports.keys().chain(bound) {
         if let Ok((number, protocol)) = ports::parse(port) {
             map.insert(format!("{number}/{protocol}"), Value::Null);
         }

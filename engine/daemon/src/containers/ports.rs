@@ -35,7 +35,7 @@ pub fn parse(text: &str) -> Result<(u16, Protocol), Error> {
 /// Invalid, in Docker's words.
 pub fn requests(config: &ContainerConfig, host: &HostConfig) -> Result<Vec<PortRequest>, Error> {
     let mut requests = Vec::new();
-    for (port, bindings) in &host.port_bindings {
+    for (port, bindings) in host.port_bindings.iter().flatten() {
         let (container_port, protocol) = parse(port)?;
         for binding in bindings {
             requests.push(request(container_port, protocol, binding)?);

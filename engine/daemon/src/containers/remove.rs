@@ -90,7 +90,7 @@ pub(crate) async fn remove(
     }
     let work = Arc::clone(container);
     let removed = engine
-        .blocking(move |engine| match std::fs::remove_dir_all(work.bundle.folder()) {
+        .blocking(move |engine| match crate::trash::discard(&engine.config.root, work.bundle.folder()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::internal(format!("cannot remove {}: {error}", work.bundle.folder().display())))
             }

@@ -153,10 +153,14 @@ pub(crate) async fn send(
         .await;
     container.emit(engine, "kill", &[("signal", signal.number().to_string())]);
     match sent {
-        Err(_) if !container.status().has_process() => Ok(()),
-        Err(_) if container.bundle.exit().is_ok_and(|exit| exit.is_some()) => Ok(()),
+        Err(_) if is_over(container) => Ok(()),
         other => other,
     }
+}
+
+/// Whether a container has ended, also when nobody has noted that yet.
+pub(crate) fn is_over(container: &Container) -> bool {
+    !container.status().has_process() || container.bundle.exit().is_ok_and(|exit| exit.is_some())
 }
 
 /// Waits until a container has no process; false if patience ends first.
@@ -202,7 +206,8 @@ pub(crate) async fn freeze(
     let (shim, inside) = (container.shim()?, trace.clone());
     let act =
         move |_: &Arc<Engine>| if to == Status::Paused { shim.pause(&inside) } else { shim.unpause(&inside) };
-    engine.blocking(act).await?;
+    let acted = engine.blocking(act).await;
+    acted.map_err(|error| if is_over(container) { container.not_running() } else { error })?;
     let from = container.change(|record| std::mem::replace(&mut record.state.status, to));
     if to == Status::Paused {
         health::unwatch(container)

@@ -112,6 +112,13 @@ impl Containers {
         all.into_iter().map(|(_, container)| container).collect()
     }
 
+    /// Looks at the records of all of them, in the order of their ids.
+    pub(crate) fn each(&self, mut look: impl FnMut(&Record)) {
+        for container in self.lock().by_id.values() {
+            container.look(&mut look);
+        }
+    }
+
     /// The container of that id, name (with or without a slash), or unique prefix of an id.
     ///
     /// # Errors

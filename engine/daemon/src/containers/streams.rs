@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 
 use crate::error::Error;
+use crate::request_line::Mended;
 
 /// The keys that detach, unless a client names others: ctrl-p, ctrl-q.
 const DETACH: [u8; 2] = [16, 17];
@@ -90,15 +91,17 @@ impl Client {
     /// behind it for a part of that, and lose it (Docker's SDK for Python does). So this
     /// returns when the client has read the head, or had a while for it.
     pub async fn of(upgraded: Upgraded) -> Option<Self> {
-        let parts = upgraded.downcast::<TokioIo<UnixStream>>().ok()?;
-        let stream = parts.io.into_inner();
+        let parts = upgraded.downcast::<TokioIo<Mended>>().ok()?;
+        let (stream, unread) = parts.io.into_inner().into_parts();
+        let early =
+            if unread.is_empty() { parts.read_buf } else { [&parts.read_buf[..], &unread].concat().into() };
         let read = async {
             while glassdock_kernel::socket::unread(stream.as_fd()).is_ok_and(|bytes| bytes > 0) {
                 tokio::time::sleep(HEAD_LOOK).await;
             }
         };
         let _ = tokio::time::timeout(HEAD_TIME, read).await;
-        Some(Self { stream, early: parts.read_buf })
+        Some(Self { stream, early })
     }
 }
 

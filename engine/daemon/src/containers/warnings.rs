@@ -35,7 +35,7 @@ pub fn of(host: &mut HostConfig, cgroups: &Hierarchy) -> Vec<String> {
         warnings.push("Device requests (such as --gpus) are not supported here. Discarded.".to_owned());
         host.resources.device_requests = None;
     }
-    if host.network_mode == "host" && !host.port_bindings.is_empty() {
+    if host.network_mode == "host" && host.port_bindings.iter().flatten().next().is_some() {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
     if host.resources.kernel_only() {

@@ -9,6 +9,7 @@ use glassdock_trace::Trace;
 use http::StatusCode;
 use serde_json::json;
 
+use super::origin::Origin;
 use super::{instructions, tell};
 use crate::call::Call;
 use crate::containers::model::ContainerConfig;
@@ -61,14 +62,20 @@ async fn quietly(
         None if pause => Some(container.life.lock().await),
         None => None,
     };
-    let frozen = pause && container.status() == Status::Running;
-    if frozen {
-        signal::freeze(engine, trace, container, Status::Paused).await?;
-    }
+    let frozen = pause && container.status() == Status::Running && {
+        match signal::freeze(engine, trace, container, Status::Paused).await {
+            // What has ended meanwhile writes nothing any more.
+            Err(_) if signal::is_over(container) => false,
+            frozen => frozen.map(|_| true)?,
+        }
+    };
     let (work, inside) = (Arc::clone(container), trace.clone());
     let made = engine.blocking(move |engine| make(engine, &work, &inside, &wish)).await;
     if frozen && container.status() == Status::Paused {
-        signal::freeze(engine, trace, container, Status::Running).await?;
+        match signal::freeze(engine, trace, container, Status::Running).await {
+            Err(error) if !signal::is_over(container) => return Err(error),
+            _ => {}
+        }
     }
     drop(life);
     made
@@ -94,6 +101,8 @@ fn make(engine: &Engine, container: &Container, trace: &Trace, wish: &Wish) -> R
     let mut layers: Vec<_> = base.layers.iter().map(|layer| layer.blob.clone()).collect();
     layers.extend(made.map(|made| made.blob));
     let image = images.assemble(trace, &lease, &bytes, layers, wish.reference.as_slice())?;
+    let origin = Origin { parent: base.id.to_string(), container: record.id.clone(), config: record.config };
+    origin.remember(images, &image.id)?;
     let name = wish.reference.as_ref().map(Reference::familiar).unwrap_or_default();
     if wish.reference.is_some() {
         tell(engine, "tag", &image.id, &name, &image.config.config.labels);

@@ -8,6 +8,7 @@ use glassdock_image::{DiffId, Images};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::origin::Origin;
 use crate::call::{ApiVersion, Call};
 use crate::containers::model::ContainerConfig;
 use crate::containers::record::NEVER;
@@ -21,13 +22,13 @@ struct Inspect<'a> {
     id: String,
     repo_tags: Vec<String>,
     repo_digests: Vec<String>,
-    parent: &'static str,
+    parent: String,
     comment: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     created: Option<&'a str>,
     /// Before 1.45: the container that the image was made of, and its configuration.
     #[serde(skip_serializing_if = "Option::is_none")]
-    container: Option<&'static str>,
+    container: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     container_config: Option<ContainerConfig>,
     docker_version: &'a str,
@@ -75,15 +76,16 @@ pub(crate) async fn inspect(call: Call) -> Reply {
     let image = call.engine.images.resolve(call.param("name"))?;
     let config: &Config = &image.config;
     let old = call.version < ApiVersion(45);
+    let origin = Origin::of(&call.engine.images, &image.id);
     reply::json(&Inspect {
         id: image.id.to_string(),
         repo_tags: image.tags(),
         repo_digests: image.digests(),
-        parent: "",
+        parent: origin.parent,
         comment: comment(config),
         created: config.created.as_deref().or((call.version < ApiVersion(44)).then_some(NEVER)),
-        container: old.then_some(""),
-        container_config: old.then(ContainerConfig::default),
+        container: old.then_some(origin.container),
+        container_config: old.then_some(origin.config),
         docker_version: config.docker_version.as_deref().unwrap_or_default(),
         author: config.author.as_deref().unwrap_or_default(),
         config: shown(&config.config, call.version)?,

@@ -1,5 +1,8 @@
 //! `ImageLoad`: `POST /images/load`, images come in an archive; `docker load`.
 
+use std::cell::Cell;
+use std::time::Instant;
+
 use bytes::Bytes;
 use glassdock_image::Platform;
 use glassdock_image::images::{Loaded, Loading};
@@ -47,11 +50,15 @@ fn load_all(
     lines: &UnboundedSender<Bytes>,
     quiet: bool,
 ) -> Result<(), Error> {
+    let moved = Cell::new(Instant::now());
     let show = |loading: Loading| {
         let (layer, current, total) = match loading {
             Loading::Layer(layer, size) => (layer, 0, size),
+            Loading::Some(..) if moved.get().elapsed() < progress::PACE => return,
+            Loading::Some(layer, done, size) => (layer, done.min(size), size),
             Loading::Done(layer, size) => (layer, size, size),
         };
+        moved.set(Instant::now());
         if !quiet {
             let _ = lines.send(progress::bar_of(layer.0.short(), "Loading layer", current, total));
         }

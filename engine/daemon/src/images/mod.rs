@@ -20,6 +20,8 @@ pub(crate) mod search;
 
 pub(crate) mod commit;
 
+mod origin;
+
 mod import;
 
 mod platform;

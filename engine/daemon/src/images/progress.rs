@@ -20,7 +20,7 @@ use serde::Serialize;
 use tokio::sync::mpsc::UnboundedSender;
 
 /// A layer's bar moves at most this often.
-const PACE: Duration = Duration::from_millis(100);
+pub(super) const PACE: Duration = Duration::from_millis(100);
 
 /// So many layers are fetched at a time; the others are said to wait.
 const AT_ONCE: usize = 3;

@@ -103,7 +103,7 @@ pub(crate) async fn create(mut call: Call) -> Reply {
     let mut warning = "";
     if new.ipv6.is_some() && !glassdock_network::has_ipv6() {
         warning = "this machine has no IPv6: the network has IPv4 only";
-        new.ipv6 = None;
+        new.idle_ipv6 = new.ipv6.take().filter(|pool| pool.subnet.is_some());
     }
     let trace = call.trace.clone();
     let made = call.engine.blocking(move |engine| engine.networks.create(&trace, new).map_err(failed));
@@ -184,7 +184,7 @@ fn planned(request: CreateRequest) -> Result<NewNetwork, Error> {
         new.gateway = optional("gateway", &pool.gateway)?;
         new.reserved = reserved(pool.auxiliary_addresses)?;
     }
-    // A pool of IPv6 without --ipv6 is checked and left out, as in Docker.
+    // A pool of IPv6 without --ipv6 is checked and lies idle, as in Docker.
     for pool in six {
         let pool = NewIpam6 {
             subnet: cidr("subnet", &pool.subnet)?,
@@ -192,7 +192,11 @@ fn planned(request: CreateRequest) -> Result<NewNetwork, Error> {
             gateway: optional("gateway", &pool.gateway)?,
             reserved: reserved(pool.auxiliary_addresses)?,
         };
-        new.ipv6 = new.ipv6.map(|_| pool);
+        if new.ipv6.is_some() {
+            new.ipv6 = Some(pool);
+        } else {
+            new.idle_ipv6 = Some(pool);
+        }
     }
     Ok(new)
 }

@@ -129,7 +129,7 @@ fn ipam(network: &Network) -> ShownIpam {
         gateway: ipam.gateway.to_string(),
         reserved: texts(&ipam.reserved),
     });
-    let six = network.ipam6.as_ref().map(|ipam| ShownPool {
+    let six = network.ipam6.as_ref().or(network.idle_ipam6.as_ref()).map(|ipam| ShownPool {
         subnet: ipam.subnet.to_string(),
         ip_range: ipam.range.map(|range| range.to_string()),
         gateway: ipam.gateway.to_string(),

@@ -12,6 +12,8 @@ mod build_mounts;
 
 mod build_sources;
 
+mod clients;
+
 mod exec;
 
 mod files;

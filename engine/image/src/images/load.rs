@@ -40,6 +40,8 @@ const DEPTH: usize = 3;
 pub enum Loading {
     /// A layer is about to be unpacked, of so many bytes.
     Layer(DiffId, u64),
+    /// So many of them are.
+    Some(DiffId, u64, u64),
     /// It is.
     Done(DiffId, u64),
 }
@@ -152,7 +154,8 @@ impl Images {
         let made = match files.take(path)? {
             Taken::Before(blob) => {
                 tell(Loading::Layer(diff_id.clone(), blob.size));
-                self.place_layer(trace, lease, &blob, diff_id, below)?
+                let told = |done| tell(Loading::Some(diff_id.clone(), done, blob.size));
+                self.place_layer_telling(trace, lease, &blob, (diff_id, below), &told)?
             }
             Taken::Now(mut file) => {
                 let (digest, size) = file.seal();
@@ -161,7 +164,8 @@ impl Images {
                     return Err(crate::content::Error::Digest { expected, computed: digest }.into());
                 }
                 tell(Loading::Layer(diff_id.clone(), size));
-                self.adopt_layer(trace, lease, file, Some(diff_id), below)?
+                let told = |done| tell(Loading::Some(diff_id.clone(), done, size));
+                self.adopt_layer_telling(trace, lease, file, (Some(diff_id), below), &told)?
             }
         };
         tell(Loading::Done(diff_id.clone(), made.blob.size));

@@ -58,6 +58,8 @@ struct NewLayer<'a> {
     media_type: &'static str,
     /// Where its files lie already.
     tree: Option<Tree<'a>>,
+    /// Hears how many bytes of it are unpacked.
+    tell: &'a dyn Fn(u64),
 }
 
 /// A directory whose changes were archived.
@@ -89,7 +91,8 @@ impl Images {
         // Times that were cut off are those of the archive only: its tree must be unpacked.
         let tree = (take && latest.is_none()).then_some(Tree { upper, left_out: &left_out, diffed: &diffed });
         let diff_id = diffed.diff_id.clone();
-        let layer = NewLayer { archive: fresh, diff_id, media_type: media::OCI_LAYER_GZIP, tree };
+        let layer =
+            NewLayer { archive: fresh, diff_id, media_type: media::OCI_LAYER_GZIP, tree, tell: &|_| {} };
         self.commit_layer(trace, lease, layer, below).map(Some)
     }
 
@@ -106,12 +109,24 @@ impl Images {
         expected: Option<&DiffId>,
         below: &[DiffId],
     ) -> Result<Made, Error> {
+        self.adopt_layer_telling(trace, lease, archive, (expected, below), &|_| {})
+    }
+
+    /// As [`Images::adopt_layer`]; `tell` hears how many of the archive's bytes are unpacked.
+    pub(super) fn adopt_layer_telling(
+        &self,
+        trace: &Trace,
+        lease: &Lease,
+        archive: Fresh,
+        (expected, below): (Option<&DiffId>, &[DiffId]),
+        tell: &dyn Fn(u64),
+    ) -> Result<Made, Error> {
         let archive = self.repacked(archive)?;
         let (diff_id, media_type) = identify(archive.reader()?)?;
         if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
             return Err(layer::Error::DiffId { expected: expected.clone(), computed: diff_id }.into());
         }
-        self.commit_layer(trace, lease, NewLayer { archive, diff_id, media_type, tree: None }, below)
+        self.commit_layer(trace, lease, NewLayer { archive, diff_id, media_type, tree: None, tell }, below)
     }
 
     /// The same archive, compressed in a way that layers are: OCI has no media type for xz and bzip2.
@@ -172,11 +187,23 @@ impl Images {
         diff_id: &DiffId,
         below: &[DiffId],
     ) -> Result<Made, Error> {
+        self.place_layer_telling(trace, lease, blob, (diff_id, below), &|_| {})
+    }
+
+    /// As [`Images::place_layer`]; `tell` hears how many of the blob's bytes are read.
+    pub(super) fn place_layer_telling(
+        &self,
+        trace: &Trace,
+        lease: &Lease,
+        blob: &Descriptor,
+        (diff_id, below): (&DiffId, &[DiffId]),
+        tell: &dyn Fn(u64),
+    ) -> Result<Made, Error> {
         let chain = chain(below, diff_id);
         lease.hold(&blob.digest);
         lease.hold(&chain.0);
         let archive = self.store.reader(&blob.digest)?;
-        self.layers.unpack(trace, archive, &blob.media_type, diff_id, &chain, &|_| {})?;
+        self.layers.unpack(trace, archive, &blob.media_type, diff_id, &chain, tell)?;
         Ok(Made { diff_id: diff_id.clone(), chain, blob: blob.clone() })
     }
 
@@ -187,7 +214,7 @@ impl Images {
         layer: NewLayer<'_>,
         below: &[DiffId],
     ) -> Result<Made, Error> {
-        let NewLayer { mut archive, diff_id, media_type, tree } = layer;
+        let NewLayer { mut archive, diff_id, media_type, tree, tell } = layer;
         let (digest, size) = archive.seal();
         lease.hold(&digest);
         let body = Body::LayerCommit {
@@ -207,7 +234,7 @@ impl Images {
                     return Ok(Made { diff_id, chain, blob });
                 }
             }
-            self.place_layer(&inside, lease, &blob, &diff_id, below)
+            self.place_layer_telling(&inside, lease, &blob, (&diff_id, below), tell)
         })
     }
 

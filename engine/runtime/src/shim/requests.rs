@@ -166,7 +166,7 @@ impl Server {
         }
     }
 
-    fn kill(&mut self, signal: i32, all: bool) -> Result<(), Failed> {
+    pub(super) fn kill(&mut self, signal: i32, all: bool) -> Result<(), Failed> {
         let signal = Signal::from_number(signal)
             .ok_or_else(|| invalid("kill", format!("there is no signal {signal}")))?;
         let Some(first) = self.procs.first().filter(|first| first.phase != Phase::Ended) else {

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
 use glassdock_kernel::cgroup::{Cgroup, OomWatch};
 use glassdock_kernel::namespace::Set;
-use glassdock_kernel::process::{self, Process};
+use glassdock_kernel::process::{self, Process, Signal};
 use glassdock_trace::{Body, Trace};
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -25,6 +26,9 @@ const LAST_WORDS: Duration = Duration::from_secs(60);
 
 /// So long an ended container waits for clients to take what is left for them.
 const FAREWELL: Duration = Duration::from_secs(10);
+
+/// A container that waits for its start is looked after so often: its folder may be removed meanwhile.
+const LONELY: Duration = Duration::from_secs(5);
 
 /// So long nothing must happen for the shim to give back the memory that work took.
 const REST: Duration = Duration::from_millis(50);
@@ -151,6 +155,7 @@ impl Server {
                 self.handle(token, flags);
             }
             self.sweep();
+            self.end_if_forgotten();
         }
         self.leave();
     }
@@ -238,6 +243,9 @@ impl Server {
         if (self.is_running() && !self.resting) || (told && wait.is_none()) {
             wait = Some(REST);
         }
+        if self.waits_for_start() {
+            wait = Some(wait.unwrap_or(Duration::MAX).min(LONELY));
+        }
         if self.procs.iter().any(|proc| proc.streams.is_held_up()) {
             wait = Some(wait.unwrap_or(Duration::MAX).min(Duration::from_millis(500)));
         }
@@ -275,6 +283,19 @@ impl Server {
             // The first stays to the end; an exec goes when it ended and its client has everything.
             std::mem::take(&mut first) || proc.phase != Phase::Ended || !proc.streams.is_idle()
         });
+    }
+
+    fn waits_for_start(&self) -> bool {
+        self.procs.first().is_some_and(|first| first.phase == Phase::Ready)
+    }
+
+    /// Ends a container that was never started and whose folder is gone: with it went the only way
+    /// to ask for its start.
+    fn end_if_forgotten(&mut self) {
+        let gone = |folder: &File| folder.metadata().is_ok_and(|folder| folder.nlink() == 0);
+        if self.waits_for_start() && self.conns.is_empty() && self.folder.as_ref().is_some_and(gone) {
+            let _ = self.kill(Signal::KILL.number(), true);
+        }
     }
 
     fn count_oom(&mut self) {

@@ -85,6 +85,24 @@ fn what_can_not_be_executed() {
 }
 
 #[test]
+fn a_shim_whose_folder_is_removed_before_the_start_ends() {
+    if !requires_root_and_busybox() {
+        return;
+    }
+    let mut container = Fixture::shell("true");
+    let running = container.create().unwrap();
+    running.shim.ready().unwrap();
+    fs::remove_dir_all(container.bundle().folder()).unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        running.ends();
+        let _ = sender.send(());
+    });
+    receiver.recv_timeout(std::time::Duration::from_secs(20)).expect("the shim ends by itself");
+    assert_nothing_left(&container);
+}
+
+#[test]
 fn a_step_that_fails_leaves_nothing() {
     if !requires_root_and_busybox() {
         return;

@@ -166,6 +166,7 @@ async fn create_container(cx: &mut Context, args: &Args, spec: &Spec) -> Result<
     let reference = reference_of(image)?;
     let cidfile = CidFile::claim(args.text("cidfile"))?;
     let platform = args.text("platform");
+    pull::check_platform(platform)?;
     let quiet = args.is("quiet");
     let when = args.last("pull").filter(|when| !when.is_empty()).unwrap_or("missing");
     if when == "always"

@@ -51,6 +51,16 @@ fn parse(text: &str) -> Network {
     network
 }
 
+/// Whether a text is a hardware address as Go reads it: 6, 8 or 20 bytes, in pairs of digits between
+/// colons or hyphens, or in fours between dots.
+fn is_mac(text: &str) -> bool {
+    [(':', 2), ('-', 2), ('.', 4)].into_iter().any(|(between, digits)| {
+        let parts: Vec<&str> = text.split(between).collect();
+        let hex = |part: &&str| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        matches!(parts.len() * digits / 2, 6 | 8 | 20) && parts.iter().all(hex)
+    })
+}
+
 /// The API's `NetworkingConfig`.
 pub(crate) fn read(args: &Args) -> Result<Value, String> {
     let mut given = networks(args);
@@ -77,6 +87,9 @@ pub(crate) fn read(args: &Args) -> Result<Value, String> {
                 }
             }
             network.link_local.extend(args.list("link-local-ip"));
+        }
+        if !network.mac.is_empty() && !is_mac(network.mac.trim()) {
+            return Err(format!("{} is not a valid mac address", network.mac));
         }
         if !network.aliases.is_empty() && !user_defined(&network.name) {
             return Err("network-scoped aliases are only supported for user-defined networks".to_owned());

@@ -103,6 +103,15 @@ pub(crate) fn rate(text: &str, read: impl Fn(&str) -> Option<i64>) -> Result<(&s
     Ok((path, number))
 }
 
+/// A complaint about a rate of bytes, which may have units.
+pub(crate) fn with_units(reason: &str) -> String {
+    if reason.ends_with("positive integer") {
+        format!("{reason}. Unit is optional and can be kb, mb, or gb")
+    } else {
+        reason.to_owned()
+    }
+}
+
 /// `/dev/sda[:/dev/xvda][:rwm]`.
 fn device(text: &str) -> Result<Value, String> {
     let is_mode =

@@ -5,12 +5,16 @@ use serde_json::Value;
 use super::functions;
 use super::parse::{Command, Node, Operand, OperandKind, Pipeline};
 use super::print;
+use crate::show::typed;
 
 /// What the data stands for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mode<'a> {
     /// JSON from the daemon: a missing key is "no entry for key".
     Map,
+    /// The same with the API's types, completed by [`super::super::typed`]: what is nothing prints as
+    /// nothing of its type.
+    Struct,
     /// A row of a table, or another thing that Go has a type for.
     Typed(&'a str),
     /// The heads of a table's columns: functions pass their text on.
@@ -24,6 +28,9 @@ pub(super) struct Trouble {
     pub node: String,
     pub message: String,
 }
+
+/// What Go prints for the key of a map that isn't there.
+const NO_VALUE: &str = "<no value>";
 
 /// How much a template may print; a loop over a loop over … ends somewhere.
 const LIMIT: usize = 64 << 20;
@@ -69,9 +76,12 @@ impl Run<'_> {
             Node::Show(pipeline) => {
                 let value = self.pipeline(pipeline, dot)?;
                 if pipeline.declare.is_empty() {
-                    match &value {
-                        Value::Null => self.out.push_str("<no value>"),
-                        value => print::value(value, self.out),
+                    match (&value, named(pipeline)) {
+                        (value, Some(name)) if matches!(self.mode, Mode::Struct) => {
+                            print::field(&name, value, self.out);
+                        }
+                        (Value::Null, _) => self.out.push_str("<no value>"),
+                        (value, _) => print::value(value, self.out),
                     }
                 } else {
                     self.declare(pipeline, value);
@@ -180,6 +190,13 @@ impl Run<'_> {
                 args.push(self.operand(operand, dot)?);
             }
             args.extend(last);
+            if let (Mode::Struct, "index", [Value::Object(map), Value::String(key)]) =
+                (self.mode, name.as_str(), args.as_slice())
+                && !map.contains_key(key)
+            {
+                // The maps that people look into have texts: labels, options.
+                return Ok("".into());
+            }
             let header = matches!(self.mode, Mode::Header);
             return functions::call(name, args, header).map_err(|message| Trouble {
                 at: head.at,
@@ -252,11 +269,19 @@ impl Run<'_> {
     }
 
     fn fields(&self, operand: &Operand, value: &Value, names: &[String]) -> Result<Value, Trouble> {
-        let mut value = value;
+        let (mut value, mut in_map) = (value, false);
         for name in names {
+            let looks_into_map = std::mem::replace(&mut in_map, typed::is_map(name));
+            let of_struct = matches!(self.mode, Mode::Struct) && !looks_into_map;
             value = match value {
+                Value::Object(_) if of_struct && typed::is_otherwise(name) => {
+                    return Err(trouble(Some(operand), self.missing(name)));
+                }
                 Value::Object(map) => match map.get(name) {
                     Some(value) => value,
+                    None if matches!(self.mode, Mode::Struct) && looks_into_map => {
+                        return Ok(NO_VALUE.into());
+                    }
                     None => return Err(trouble(Some(operand), self.missing(name))),
                 },
                 Value::Null => {
@@ -277,10 +302,21 @@ impl Run<'_> {
     fn missing(&self, name: &str) -> String {
         match self.mode {
             Mode::Typed(type_name) => format!("can't evaluate field {name} in type {type_name}"),
-            Mode::Map | Mode::Header => {
+            Mode::Map | Mode::Struct | Mode::Header => {
                 format!("map has no entry for key {}", crate::words::check::quote(name))
             }
         }
+    }
+}
+
+/// The name of the field that a pipeline shows, if it shows one as it is.
+fn named(pipeline: &Pipeline) -> Option<String> {
+    let [Command { args }] = pipeline.commands.as_slice() else { return None };
+    match args.as_slice() {
+        [Operand { kind: OperandKind::Field(names), .. }]
+        | [Operand { kind: OperandKind::Variable(_, names), .. }]
+        | [Operand { kind: OperandKind::Inner(_, names), .. }] => names.last().cloned(),
+        _ => None,
     }
 }
 

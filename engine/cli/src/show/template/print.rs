@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Number, Value};
 
+use crate::show::typed;
+
 /// Whether an object stands for a struct of Go's, which prints without its
 /// names: structs of the API have capital names, maps hardly ever.
 pub(super) fn is_struct(map: &Map<String, Value>) -> bool {
@@ -37,31 +39,45 @@ pub(super) fn value(value: &Value, out: &mut String) {
         }
         Value::Object(map) if is_struct(map) => {
             out.push('{');
-            for (at, item) in map.values().enumerate() {
+            for (at, (name, item)) in map.iter().enumerate() {
                 if at > 0 {
                     out.push(' ');
                 }
-                self::value(item, out);
+                field(name, item, out);
             }
             out.push('}');
         }
-        Value::Object(map) => {
-            out.push_str("map[");
-            let mut keys: Vec<&String> = map.keys().collect();
-            keys.sort_unstable();
-            for (at, key) in keys.into_iter().enumerate() {
-                if at > 0 {
-                    out.push(' ');
-                }
-                out.push_str(key);
-                out.push(':');
-                if let Some(item) = map.get(key) {
-                    self::value(item, out);
-                }
-            }
-            out.push(']');
+        Value::Object(map) => self::map(map, out),
+    }
+}
+
+/// The value of a field of that name, as `%v` prints it.
+pub(super) fn field(name: &str, value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str(typed::nothing(name)),
+        Value::Object(map) if typed::is_map(name) => self::map(map, out),
+        Value::Number(number) if typed::is_duration(name) && number.is_i64() => {
+            out.push_str(&typed::span(number.as_i64().unwrap_or(0)));
+        }
+        value => self::value(value, out),
+    }
+}
+
+fn map(map: &Map<String, Value>, out: &mut String) {
+    out.push_str("map[");
+    let mut keys: Vec<&String> = map.keys().collect();
+    keys.sort_unstable();
+    for (at, key) in keys.into_iter().enumerate() {
+        if at > 0 {
+            out.push(' ');
+        }
+        out.push_str(key);
+        out.push(':');
+        if let Some(item) = map.get(key) {
+            field(key, item, out);
         }
     }
+    out.push(']');
 }
 
 fn number(number: &Number) -> String {
