@@ -24,6 +24,7 @@ use super::remember::{LINK, epoch, seconds_now};
 use super::remote::{self, How};
 use super::run::{Ended, Running};
 use super::stage::Stage;
+use super::tree::Tree;
 use super::words::quoted;
 use crate::containers::model::ContainerConfig;
 use crate::error::{Error, Kind};
@@ -194,9 +195,9 @@ impl Stage {
             }
             Some(other) => {
                 let (mount, root) = copy::mounted(&place, &other)?;
-                copy::gather(&wanted, Some(mount), &root, &context)
+                copy::gather(&wanted, Some(mount), &Tree::Folder(root), &context)
             }
-            None => copy::gather(&wanted, None, &context.root()?, &context),
+            None => copy::gather(&wanted, None, &context.tree()?, &context),
         });
         let gathered = gathered.await?;
         let mut inputs = BTreeMap::from([

@@ -34,6 +34,8 @@ mod adopt;
 
 mod extract;
 
+pub mod spool;
+
 mod write;
 
 mod walk;
