@@ -71,8 +71,11 @@ impl Stage {
         }
         let host = mounts::host(shared, instruction)?;
         let mounts = mounts::read(self, shared, instruction)?;
-        let others: BTreeMap<String, Below> =
-            others.iter().map(|(name, other)| (name.clone(), other.below(shared))).collect();
+        let mut stages: BTreeMap<String, Below> = BTreeMap::new();
+        for (name, other) in others {
+            stages.insert(name.clone(), other.below(shared, trace).await?);
+        }
+        let others = stages;
         let mut files = BTreeMap::new();
         let script = match &run.command {
             Command::Shell(text) => own_interpreter(text, instruction),
@@ -108,7 +111,7 @@ impl Stage {
         if known.is_some() {
             return self.settle(shared, step, key, known, by, None).await.map(|()| true);
         }
-        let below = self.below(shared);
+        let below = self.below(shared, trace).await?;
         if below.lower.is_empty() {
             return Err(Error::invalid(
                 "RUN needs a base image: nothing can be run in scratch without files",
@@ -161,7 +164,7 @@ impl Stage {
         let made = match known {
             Some(_) => None,
             None => {
-                let (below, trace) = (self.below(shared), trace.clone());
+                let (below, trace) = (self.below(shared, trace).await?, trace.clone());
                 let (context, lease) = (Arc::clone(&shared.context), Arc::clone(&shared.lease));
                 let stamp = epoch(shared).unwrap_or_else(seconds_now);
                 let work = shared.engine.blocking(move |engine| {
@@ -185,7 +188,10 @@ impl Stage {
         let mut copying = self.copying(shared, instruction, copy, escape)?;
         self.fetch(shared, trace, instruction, &mut copying).await?;
         let other = match instruction.flag("from") {
-            Some(word) => others.get(&self.text(&word, escape)?).map(|other| other.below(shared)),
+            Some(word) => match others.get(&self.text(&word, escape)?) {
+                Some(other) => Some(other.below(shared, trace).await?),
+                None => None,
+            },
             None => None,
         };
         let (context, wanted, place) = (Arc::clone(&shared.context), copying.clone(), trace.clone());
@@ -227,7 +233,7 @@ impl Stage {
         let made = match known {
             Some(_) => None,
             None => {
-                let (below, trace) = (self.below(shared), trace.clone());
+                let (below, trace) = (self.below(shared, trace).await?, trace.clone());
                 let (context, lease) = (Arc::clone(&shared.context), Arc::clone(&shared.lease));
                 let work = shared.engine.blocking(move |engine| {
                     copy::put(engine, &trace, &lease, &context, &below, &copying, &gathered)
