@@ -96,3 +96,57 @@ impl Coming {
 fn plain(path: &str) -> String {
     path.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/")
 }
+
+#[cfg(test)]
+mod tests {
+    use glassdock_image::layer::Limits;
+
+    use super::*;
+
+    /// Which entries of an archive are stored, and what is said of them in the end.
+    fn stored(dockerfile: &str, files: &[(&str, &str)], last: &str) -> (Vec<String>, Result<(), Error>) {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, content) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            tar.append_data(&mut header, path, content.as_bytes()).expect("written");
+        }
+        let tar = tar.into_inner().expect("an archive");
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut arrival =
+            Arrival::new(&folder.path().join("spool"), tar.as_slice(), Limits::default()).expect("made");
+        let (mut rules, mut kept) = (Coming::of(dockerfile), Vec::new());
+        while let Some(path) = arrival.next_entry().expect("an entry") {
+            if rules.keeps(&path) {
+                arrival.keep().expect("kept");
+                rules.came(&path, &mut arrival).expect("read");
+                kept.push(path);
+            }
+        }
+        (kept, rules.held_against(&Ignore::read(last.as_bytes()).expect("rules")))
+    }
+
+    #[test]
+    fn what_is_left_out_is_not_stored_once_the_rules_are_known() {
+        let shared = ".dockerignore";
+        let all =
+            [("a.log", "1"), (shared, "*.log\nDockerfile"), ("b.log", "2"), ("c", "3"), ("Dockerfile", "")];
+        let (kept, said) = stored("./Dockerfile", &all, "*.log\nDockerfile");
+        assert_eq!(kept, ["a.log", shared, "c", "Dockerfile"]);
+        assert!(said.is_ok());
+        // The Dockerfile's own rules count more, whatever comes later.
+        let own = "x/Dockerfile.dockerignore";
+        let (kept, said) = stored("x/Dockerfile", &[(own, "c"), (shared, "b"), ("b", ""), ("c", "")], "c");
+        assert_eq!(kept, [own, shared, "b"]);
+        assert!(said.is_ok());
+        // They came too late, and want what is gone.
+        let late = [(shared, "b"), ("b", ""), (own, "c")];
+        let (_, said) = stored("x/Dockerfile", &late, "c");
+        assert!(said.is_err_and(|error| error.message().contains("has b before the rules")));
+        let (_, said) = stored("x/Dockerfile", &late, "b");
+        assert!(said.is_ok(), "both leave it out");
+        // A folder that is left out may have something in it that is not.
+        let (kept, _) = stored("Dockerfile", &[(shared, "d\n!d/in"), ("d/in", ""), ("d/out", "")], "");
+        assert_eq!(kept, [shared, "d/in"]);
+    }
+}
