@@ -83,7 +83,7 @@ pub(crate) static BUILD: Spec = Spec {
             NO,
             "ssh",
             List,
-            "SSH agent socket to expose to the build (format: \"default|<id>[=<socket>]\")",
+            "SSH agent socket or keys to expose to the build (format: \"default|<id>[=<socket>|<key>[,<key>]]\")",
         ),
         flag('t', "tag", List, "Name and optionally a tag in the \"name:tag\" format"),
         flag(NO, "target", Text, "Set the target build stage to build."),

@@ -1,21 +1,34 @@
-//! The context: the folder that a client sent or named, below `ROOT/builds`, gone when the build is over
-//! (its files a little later: they wait in `ROOT/trash`).
+//! The context: what a client sent or named, in a folder of the build's own below `ROOT/builds`, which goes when
+//! the build is over (what a RUN made of it a little later: it waits in `ROOT/trash`).
+//!
+//! ```text
+//!   an archive ─► decompress ─► a spool: `ROOT/builds/ID/context`, all contents in one file, an index in memory
+//!   a repository, a Dockerfile alone ─► a folder
+//! ```
+//!
+//! Most of a context is never needed as files: the cache asks for sums, which an archive's entries get as they
+//! come. COPY writes files into its layer from the spool; for a mount of RUN they are laid out, once.
 
-use std::fs::{self, DirBuilder, File};
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use glassdock_build::ignore::{self, Ignore};
 use glassdock_build::language::LARGEST_FILE;
 use glassdock_build::remote::Remote;
-use glassdock_image::layer::{self, Limits, Target};
+use glassdock_image::layer::spool::{Arrival, Spool};
+use glassdock_image::layer::{self, Limits};
 use glassdock_kernel::path::Root;
 use glassdock_trace::Trace;
 
+use super::files::{Looks, Source, base};
 use super::remote::{self, How};
+use super::tree::Tree;
+use super::{copy, rules};
 use crate::containers::names;
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
@@ -30,13 +43,21 @@ const MOST_BYTES: u64 = 64 << 30;
 #[derive(Debug)]
 pub struct Context {
     folder: PathBuf,
-    /// The context itself.
-    files: PathBuf,
+    files: Files,
     /// The Dockerfile's bytes.
     pub dockerfile: Vec<u8>,
-    /// What `.dockerignore` says.
-    pub ignore: Ignore,
+    /// What of a folder is no part of the context. Of an archive nothing is left of it.
+    ignore: Ignore,
+    /// What was laid out for mounts, by its path in the context.
+    laid_out: Mutex<BTreeMap<PathBuf, PathBuf>>,
     next: std::sync::atomic::AtomicU64,
+}
+
+/// Where the context's files are.
+#[derive(Debug)]
+enum Files {
+    Folder(PathBuf),
+    Spool(Arc<Spool>),
 }
 
 impl Context {
@@ -47,9 +68,15 @@ impl Context {
     /// Those of mkdir(2).
     pub fn new(root: &Path) -> Result<Self, Error> {
         let folder = root.join("builds").join(names::hex_digits::<8>()?);
-        let files = folder.join("context");
-        DirBuilder::new().recursive(true).mode(0o700).create(&files)?;
-        Ok(Self { folder, files, dockerfile: Vec::new(), ignore: Ignore::default(), next: 0.into() })
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        Ok(Self {
+            files: Files::Folder(folder.clone()),
+            folder,
+            dockerfile: Vec::new(),
+            ignore: Ignore::default(),
+            laid_out: Mutex::default(),
+            next: 0.into(),
+        })
     }
 
     /// Takes in the tar that a client sends, and finds its Dockerfile.
@@ -59,8 +86,7 @@ impl Context {
     /// Invalid, if the archive is damaged, too large or hostile; if it has no such Dockerfile.
     pub fn receive(root: &Path, body: pipe::Reader, dockerfile: &str) -> Result<Self, Error> {
         let mut context = Self::new(root)?;
-        context.unpack(body)?;
-        context.look(dockerfile)?;
+        context.spool(body, dockerfile)?;
         Ok(context)
     }
 
@@ -80,7 +106,7 @@ impl Context {
         let mut context = engine.blocking(|engine| Self::new(&engine.config.root)).await?;
         let how = How { keep_git, ..How::default() };
         let fetched = remote::source(engine, trace, remote, &how, context.scratch()?).await?;
-        let mut dockerfile = dockerfile.to_owned();
+        let dockerfile = dockerfile.to_owned();
         let work = move |_: &Arc<Engine>| {
             let root = Root::open(&fetched.folder)?;
             let place = root
@@ -91,17 +117,50 @@ impl Context {
                 if !place.is_dir()? {
                     return Err(Error::invalid(format!("{} of the repository is no folder", fetched.path)));
                 }
-                context.files = path;
-            } else if super::copy::is_archive(&File::open(&path)?)? {
-                context.unpack(File::open(&path)?)?;
+                context.files = Files::Folder(path);
+                context.look(&dockerfile)?;
+            } else if copy::is_archive(File::open(&path)?)? {
+                context.spool(File::open(&path)?, &dockerfile)?;
+                fs::remove_file(&path)?;
             } else {
-                fs::rename(&path, context.files.join("Dockerfile"))?;
-                "Dockerfile".clone_into(&mut dockerfile);
+                let alone = context.scratch()?;
+                fs::rename(&path, alone.join("Dockerfile"))?;
+                context.files = Files::Folder(alone);
+                context.look("Dockerfile")?;
             }
-            context.look(&dockerfile)?;
             Ok(context)
         };
         engine.blocking(work).await
+    }
+
+    /// Takes an archive in. What `.dockerignore` leaves out is not stored if it is known by then, and is
+    /// not there afterwards.
+    fn spool(&mut self, body: impl Read, dockerfile: &str) -> Result<(), Error> {
+        let limits = Limits { entries: MOST_FILES, bytes: MOST_BYTES };
+        let wrong = |error: layer::Error| {
+            let error = Error::from(error);
+            Error::new(error.kind(), format!("Error processing tar file: {}", error.message()))
+        };
+        let archive = layer::decompressed(body)?;
+        let mut arrival = Arrival::new(&self.folder.join("context"), archive, limits).map_err(wrong)?;
+        let mut rules = rules::Coming::of(dockerfile);
+        while let Some(path) = arrival.next_entry().map_err(wrong)? {
+            if rules.keeps(&path) {
+                arrival.keep().map_err(wrong)?;
+                rules.came(&path, &mut arrival).map_err(wrong)?;
+            }
+        }
+        self.files = Files::Spool(Arc::new(arrival.finish().map_err(wrong)?));
+        self.look(dockerfile)?;
+        rules.held_against(&self.ignore)?;
+        let ignore = std::mem::take(&mut self.ignore);
+        if let Files::Spool(spool) = &mut self.files
+            && let Some(spool) = Arc::get_mut(spool)
+            && !ignore.is_empty()
+        {
+            spool.leave_out(|path| ignore.ignores(path), |path| ignore.prunes(path));
+        }
+        Ok(())
     }
 
     /// Finds the Dockerfile, and what it ignores.
@@ -109,36 +168,70 @@ impl Context {
         self.dockerfile = self
             .read(dockerfile, LARGEST_FILE as u64)?
             .ok_or_else(|| Error::internal(format!("Cannot locate specified Dockerfile: {dockerfile}")))?;
-        let own = self.read(&format!("{dockerfile}.dockerignore"), ignore::LARGEST)?;
-        let ignored = match own {
-            Some(own) => Some(own),
-            None => self.read(".dockerignore", ignore::LARGEST)?,
-        };
-        if let Some(bytes) = ignored {
-            self.ignore = Ignore::read(&bytes).map_err(|error| Error::invalid(error.to_string()))?;
+        for name in rules::names(dockerfile) {
+            if let Some(bytes) = self.read(&name, ignore::LARGEST)? {
+                self.ignore = Ignore::read(&bytes).map_err(|error| Error::invalid(error.to_string()))?;
+                break;
+            }
         }
         Ok(())
     }
 
-    fn unpack(&self, body: impl Read) -> Result<(), Error> {
-        let root = self.root()?.resolve(Path::new("/"))?;
-        let target = Target::new(b"/", true, None)?;
-        let archive = layer::decompressed(body)?;
-        let limits = Limits { entries: MOST_FILES, bytes: MOST_BYTES };
-        layer::extract(root.into(), &target, archive, limits).map_err(|error| {
-            let error = Error::from(error);
-            Error::new(error.kind(), format!("Error processing tar file: {}", error.message()))
-        })?;
-        Ok(())
-    }
-
-    /// The context as a root: no path leads out of it.
+    /// The context's files: no path leads out of them.
     ///
     /// # Errors
     ///
     /// Those of open(2).
-    pub fn root(&self) -> Result<Root, Error> {
-        Ok(Root::open(&self.files)?)
+    pub fn tree(&self) -> Result<Tree, Error> {
+        Ok(match &self.files {
+            Files::Folder(folder) => Tree::Folder(Root::open(folder)?),
+            Files::Spool(spool) => Tree::Spool(Arc::clone(spool)),
+        })
+    }
+
+    /// What of the tree is no part of the context.
+    #[must_use]
+    pub fn ignore(&self) -> &Ignore {
+        &self.ignore
+    }
+
+    /// The path on the host of something in the context, to be mounted; and whether it is a folder. What came as
+    /// an archive is laid out first: that part of it, and once. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// Invalid, if it isn't there; those of writing.
+    pub fn on_disk(&self, path: &str) -> Result<(PathBuf, bool), Error> {
+        let tree = self.tree()?;
+        let (origin, facts) = tree.find(Path::new(path))?;
+        if let super::tree::Origin::Place(place) = origin {
+            let path = fs::read_link(format!("/proc/self/fd/{}", place.as_fd().as_raw_fd()))?;
+            return Ok((path, facts.is_folder()));
+        }
+        let mut laid_out = self.laid_out.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(there) = laid_out.get(Path::new(path)) {
+            return Ok((there.clone(), facts.is_folder()));
+        }
+        let (scratch, none) = (self.scratch()?, Ignore::default());
+        let source = Source::find(&tree, path, &none, &none)?;
+        // A path that ends in no name, such as `/`, still needs one.
+        let name = Some(base(path)).filter(|name| !name.is_empty()).unwrap_or("context");
+        let there = scratch.join(name);
+        let looks = Looks { keep_owner: true, ..Looks::default() };
+        if facts.is_folder() {
+            fs::create_dir(&there)?;
+        }
+        let to = if facts.is_folder() { PathBuf::from("/") } else { Path::new("/").join(name) };
+        let root: OwnedFd = File::open(if facts.is_folder() { &there } else { &scratch })?.into();
+        let all = std::collections::HashSet::new();
+        copy::pass(root, |out| source.archive(&to, &looks, &all, out))?;
+        if facts.is_folder() {
+            let look = looks.of(&facts);
+            chown(&there, Some(look.owner.0), Some(look.owner.1))?;
+            fs::set_permissions(&there, Permissions::from_mode(look.mode))?;
+        }
+        laid_out.insert(PathBuf::from(path), there.clone());
+        Ok((there, facts.is_folder()))
     }
 
     /// A new empty folder of the build.
@@ -155,14 +248,15 @@ impl Context {
 
     /// A small file's bytes, if it is there.
     fn read(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, Error> {
-        let file = match self.root()?.read(Path::new(path)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == glassdock_kernel::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::of(Kind::Invalid, &error)),
-        };
-        if !file.metadata()?.is_file() {
+        let tree = self.tree()?;
+        if !tree.has(path) {
+            return Ok(None);
+        }
+        let (origin, facts) = tree.find(Path::new(path))?;
+        if !facts.is_file() {
             return Err(Error::invalid(format!("{path} of the context is no file")));
         }
+        let file = origin.open(Path::new(""), &facts).map_err(|error| Error::of(Kind::Invalid, &error))?;
         let mut bytes = Vec::new();
         file.take(limit + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Seek};
+use std::io::{self, BufWriter, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -17,10 +18,12 @@ use glassdock_kernel::mount::{Detached, Overlay};
 use glassdock_kernel::path::Root;
 use glassdock_trace::Trace;
 
+use super::beneath::Beneath;
 use super::context::Context;
 use super::files::{self, Looks, Source};
-use super::links::Links;
+use super::matches;
 use super::remote::Fetched;
+use super::tree::Tree;
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
 
@@ -97,18 +100,21 @@ pub fn mounted(trace: &Trace, below: &Below) -> Result<(Detached, Root), Error> 
 pub fn gather(
     copying: &Copying,
     mount: Option<Detached>,
-    root: &Root,
+    tree: &Tree,
     context: &Context,
 ) -> Result<Gathered, Error> {
     let exclude = Ignore::of(copying.exclude.iter().map(String::as_str))
         .map_err(|error| Error::invalid(error.to_string()))?;
+    let none = Ignore::default();
+    // What the context leaves out is left out of its folders too.
+    let ignore = if copying.foreign { &none } else { context.ignore() };
     let failed = |message: String| Error::invalid(format!("{} failed: {message}", copying.name));
     let (mut sources, mut several) = (Vec::new(), copying.sources.len() + copying.documents.len() > 1);
     for pattern in &copying.sources {
         if let Some(fetched) = copying.fetched.get(pattern) {
-            let root = Root::open(&fetched.folder)?;
+            let tree = Tree::Folder(Root::open(&fetched.folder)?);
             let missing = |_| failed(format!("{pattern} has no {}", fetched.path));
-            let mut source = Source::find(&root, &fetched.path, &exclude).map_err(missing)?;
+            let mut source = Source::find(&tree, &fetched.path, &exclude, &none).map_err(missing)?;
             source.fetched = !fetched.is_repository;
             sources.push(source);
             continue;
@@ -120,14 +126,13 @@ pub fn gather(
         let above =
             copying.parents.then(|| pattern.rsplit_once("/./")).flatten().map(|(above, _)| clean(above));
         let plain = clean(pattern);
-        let paths = files::expand(root, &plain)?;
+        let paths = matches::expand(tree, &plain)?;
         if paths.is_empty() {
             return Err(failed("no source files were specified".to_owned()));
         }
         several |= paths.len() > 1;
         for path in paths {
-            let there = root.resolve(Path::new(&path)).is_ok();
-            if !there || (!copying.foreign && path != "." && hidden(context, &path)) {
+            if !tree.has(&path) || (path != "." && ignore.prunes(&path)) {
                 let shown = pattern.trim_start_matches('/');
                 return Err(failed(if copying.foreign {
                     format!("stat {shown}: file does not exist")
@@ -137,26 +142,20 @@ pub fn gather(
                     )
                 }));
             }
-            // What the context leaves out is left out of its folders too.
-            let found = if copying.foreign || context.ignore.is_empty() || path != "." {
-                Source::find(root, &path, &exclude)?
-            } else {
-                let both = context.ignore.clone().and(&exclude);
-                Source::find(root, &path, &both)?
-            };
+            let found = Source::find(tree, &path, &exclude, ignore)?;
             let wild = pattern.contains(['*', '?', '[']);
             if wild && !found.is_folder && (exclude.ignores(&path) || exclude.ignores(files::base(&path))) {
                 continue;
             }
             sources.push(match &above {
                 _ if !copying.parents => found,
-                above => found.with_parents(root, above.as_deref().unwrap_or("").trim_start_matches('/'))?,
+                above => found.with_parents(tree, above.as_deref().unwrap_or("").trim_start_matches('/'))?,
             });
         }
     }
     let mut sums = BTreeMap::new();
     for source in &sources {
-        source.sums(&mut sums)?;
+        source.sums(copying.foreign, &mut sums)?;
     }
     for (name, content) in &copying.documents {
         sums.insert(format!("<<{name}"), Digest::of(content.as_bytes()).hex().to_owned());
@@ -187,11 +186,6 @@ fn climbs_out(path: &str) -> bool {
         };
         depth < 0
     })
-}
-
-/// Whether the context leaves a path out.
-fn hidden(context: &Context, path: &str) -> bool {
-    context.ignore.prunes(path)
 }
 
 /// Writes what was gathered onto a stack, and makes a layer of it; `None` if nothing changed. Blocks.
@@ -243,7 +237,7 @@ pub fn make_folder(
 
 /// Does `work` on a stack that takes changes, and makes a layer of them. The folders on the way to the
 /// place that `work` returns get the time `stamp`, so that the same input makes the same layer; what it wants
-/// linked is linked when the stack is gone. `lower` are the layers that `work` sees, the uppermost first.
+/// written beneath is written when the stack is gone. `lower` are the layers that `work` sees, the uppermost first.
 #[expect(clippy::too_many_arguments, reason = "where it is done, on what, and what")]
 fn change<'a>(
     engine: &Engine,
@@ -253,7 +247,7 @@ fn change<'a>(
     below: &Below,
     lower: &[PathBuf],
     stamp: u64,
-    work: impl FnOnce(&Root) -> Result<(PathBuf, Option<Links<'a>>), Error>,
+    work: impl FnOnce(&Root) -> Result<(PathBuf, Option<Beneath<'a>>), Error>,
 ) -> Result<Option<Made>, Error> {
     let scratch = context.scratch()?;
     let (upper, own) = (scratch.join("upper"), scratch.join("work"));
@@ -267,10 +261,10 @@ fn change<'a>(
     {
         let stack = Overlay { lower: lower.clone(), upper: Some((upper.clone(), own)), volatile: true };
         let mount = stack.mount(trace)?;
-        let (place, links) = work(&mount.root()?)?;
+        let (place, beneath) = work(&mount.root()?)?;
         drop(mount);
-        if let Some(links) = links {
-            links.make(&Root::open(&upper)?)?;
+        if let Some(beneath) = beneath {
+            beneath.write(&Root::open(&upper)?)?;
         }
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(stamp);
         let mut folder = upper.clone();
@@ -294,12 +288,12 @@ fn change<'a>(
     Ok(made)
 }
 
-/// Writes all sources below a root; returns the folder that they went to, and what is still to be linked there.
+/// Writes all sources below a root; returns the folder that they went to, and what is still to be written there.
 fn write<'a>(
     root: &Root,
     copying: &Copying,
     gathered: &'a Gathered,
-) -> Result<(PathBuf, Option<Links<'a>>), Error> {
+) -> Result<(PathBuf, Option<Beneath<'a>>), Error> {
     let destination = clean(&copying.destination);
     let there = root.resolve(Path::new(&destination)).ok();
     let is_folder = there.map(|place| place.is_dir()).transpose()?.unwrap_or(false);
@@ -313,10 +307,9 @@ fn write<'a>(
     }
     let (mut plain, mut archives) = (Vec::new(), Vec::new());
     for source in &gathered.sources {
-        match source.file()? {
-            Some(file) if copying.unpack.unwrap_or(!source.fetched) && is_archive(&file)? => {
-                archives.push(file)
-            }
+        let file = if copying.unpack.unwrap_or(!source.fetched) { source.file()? } else { None };
+        match file {
+            Some(file) if is_archive(file.clone())? => archives.push(file),
             _ => plain.push(source),
         }
     }
@@ -336,67 +329,84 @@ fn write<'a>(
         let own = if into { files::base(path) } else { files::base(&destination) };
         folder.join(own)
     };
-    let links = match gathered.sources.as_slice() {
+    let beneath = match gathered.sources.as_slice() {
         // Of several sources a later one may replace what an earlier one brought.
-        [only] if copying.documents.is_empty() && looks.is_plain() && !copying.parents && only.is_folder => {
-            Some(Links::of(only, root, &folder)?)
+        [only] if copying.documents.is_empty() && !copying.parents && only.is_folder => {
+            Some(Beneath::of(only, root, &folder, &looks)?)
         }
         _ => None,
     };
     let none = HashSet::new();
-    let linked = links.as_ref().map_or(&none, |links| &links.paths);
+    let otherwise = beneath.as_ref().map_or(&none, |beneath| &beneath.entries);
     let descriptor = || Ok::<_, Error>(root.resolve(Path::new("/"))?.into());
+    pass(descriptor()?, |out| {
+        for source in plain {
+            let to = match (source.is_folder, copying.parents) {
+                (true, false) => folder.clone(),
+                (_, true) => {
+                    source.archive_parents(&folder, &looks, out)?;
+                    folder.join(&source.kept)
+                }
+                (false, false) => name(&source.path),
+            };
+            source.archive(&to, &looks, otherwise, out)?;
+        }
+        for (path, content) in &copying.documents {
+            let mut header = tar::Header::new_gnu();
+            header.set_mode(looks.mode.as_ref().map_or(0o644, |mode| mode.of(0o644, false)));
+            let (uid, gid) = looks.owner.unwrap_or((0, 0));
+            header.set_uid(u64::from(uid));
+            header.set_gid(u64::from(gid));
+            header.set_size(content.len() as u64);
+            let to = name(path);
+            out.append_data(&mut header, to.strip_prefix("/").unwrap_or(&to), content.as_bytes())?;
+        }
+        Ok(())
+    })?;
+    for archive in archives {
+        let target = Target::new(folder.as_os_str().as_bytes(), false, owner)?;
+        layer::extract(descriptor()?, &target, layer::decompressed(archive)?, Limits::default())?;
+    }
+    Ok((folder, beneath))
+}
+
+/// Writes entries of an archive, and unpacks them below a root as they come.
+///
+/// # Errors
+///
+/// Those of writing and unpacking.
+pub(super) fn pass(
+    root: OwnedFd,
+    write: impl FnOnce(&mut tar::Builder<&mut dyn Write>) -> io::Result<()> + Send,
+) -> Result<(), Error> {
     let (reader, writer) = io::pipe()?;
     std::thread::scope(|scope| {
         let sent = scope.spawn(|| -> io::Result<()> {
-            let mut out = tar::Builder::new(BufWriter::with_capacity(128 * 1024, writer));
-            for source in plain {
-                let to = match (source.is_folder, copying.parents) {
-                    (true, false) => folder.clone(),
-                    (_, true) => {
-                        source.archive_parents(&folder, &looks, &mut out)?;
-                        folder.join(&source.kept)
-                    }
-                    (false, false) => name(&source.path),
-                };
-                source.archive(&to, &looks, linked, &mut out)?;
-            }
-            for (path, content) in &copying.documents {
-                let mut header = tar::Header::new_gnu();
-                header.set_mode(looks.mode.as_ref().map_or(0o644, |mode| mode.of(0o644, false)));
-                let (uid, gid) = looks.owner.unwrap_or((0, 0));
-                header.set_uid(u64::from(uid));
-                header.set_gid(u64::from(gid));
-                header.set_size(content.len() as u64);
-                let to = name(path);
-                out.append_data(&mut header, to.strip_prefix("/").unwrap_or(&to), content.as_bytes())?;
-            }
-            io::Write::flush(&mut out.into_inner()?)
+            let mut buffer = BufWriter::with_capacity(128 * 1024, writer);
+            let out: &mut dyn Write = &mut buffer;
+            let mut archive = tar::Builder::new(out);
+            write(&mut archive)?;
+            archive.finish()?;
+            drop(archive);
+            buffer.flush()
         });
         // Named from the root on, so that a link may say whatever it says: it is only followed inside.
         let target = Target::new(b"/", true, None)?;
-        let taken = layer::extract(descriptor()?, &target, io::BufReader::new(reader), Limits::default());
+        let taken = layer::extract(root, &target, io::BufReader::new(reader), Limits::default());
         match sent.join() {
             Ok(Err(error)) if taken.is_ok() => return Err(Error::from(error)),
             Err(_) => return Err(Error::internal("the archive of a copy broke off: a defect of the engine")),
             _ => {}
         }
         taken.map(drop).map_err(Error::from)
-    })?;
-    for archive in archives {
-        let target = Target::new(folder.as_os_str().as_bytes(), false, owner)?;
-        layer::extract(descriptor()?, &target, layer::decompressed(archive)?, Limits::default())?;
-    }
-    Ok((folder, links))
+    })
 }
 
 /// Whether a file is an archive that ADD unpacks.
-pub(super) fn is_archive(file: &File) -> Result<bool, Error> {
-    let mut file = file;
+pub(super) fn is_archive(file: impl Read) -> Result<bool, Error> {
     let mut block = Vec::new();
     let read = layer::decompressed(file)
         .and_then(|plain| plain.take(512).read_to_end(&mut block).map_err(layer::Error::Read));
-    file.rewind()?;
     // What can't be decompressed is no archive: it is copied as it is.
     Ok(read.is_ok() && block.get(257..262) == Some(b"ustar"))
 }

@@ -3,24 +3,20 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsStr;
-use std::fs::{self, File, Metadata};
+use std::fs;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use glassdock_build::ignore::Ignore;
-use glassdock_build::language::pattern::Pattern;
 use glassdock_build::mode::Mode;
-use glassdock_image::digest::{Algorithm, Hasher};
-use glassdock_image::layer;
-use glassdock_kernel::path::{Place, Root};
+use glassdock_image::layer::spool::{Facts, Kind, Part};
 use tar::{EntryType, Header};
 
-use crate::error::{Error, Kind};
+use super::tree::{Origin, Tree};
+use crate::error::Error;
 
-/// A pattern means at most so many files.
-const MOST_MATCHES: usize = 1_000_000;
+/// The paths of a source have at most so many bytes, taken together: they are held in memory.
+const MOST_PATHS: usize = 256 << 20;
 
 /// One source of a COPY: a file, or a folder with all in it.
 #[derive(Debug)]
@@ -30,15 +26,17 @@ pub struct Source {
     /// Whether it is a folder: then what is in it is copied.
     pub is_folder: bool,
     /// What is copied: paths below the source (empty: itself), sorted.
-    entries: Vec<(PathBuf, Metadata)>,
+    pub entries: Vec<(PathBuf, Facts)>,
     /// The folders that `--parents` copies along: paths, and what they look like.
-    parents: Vec<(PathBuf, Metadata)>,
+    parents: Vec<(PathBuf, Facts)>,
     /// Its path without what stands before `/./`.
     pub kept: String,
     /// Whether it was fetched from elsewhere.
     pub fetched: bool,
-    /// Its own descriptor, and the way through it.
-    place: Place,
+    /// Where it was found.
+    pub origin: Origin,
+    /// What is known of it itself.
+    pub facts: Facts,
 }
 
 /// How files are to be written.
@@ -54,42 +52,56 @@ pub struct Looks {
     pub keep_owner: bool,
 }
 
+/// What one file looks like when it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Look {
+    /// Its mode, without the bits of its kind.
+    pub mode: u32,
+    /// Its user and its group.
+    pub owner: (u32, u32),
+    /// When it was changed, in seconds since 1970.
+    pub time: u64,
+}
+
 impl Looks {
-    /// Whether files stay as the context has them.
+    /// What becomes of a file.
     #[must_use]
-    pub fn is_plain(&self) -> bool {
-        self.owner.is_none() && self.mode.is_none() && self.latest.is_none() && !self.keep_owner
+    pub fn of(&self, facts: &Facts) -> Look {
+        let own = facts.mode & 0o7777;
+        let change = self.mode.as_ref().filter(|_| !facts.is_link());
+        let kept = if self.keep_owner { facts.owner } else { (0, 0) };
+        let time = u64::try_from(facts.modified.0).unwrap_or(0);
+        Look {
+            mode: change.map_or(own, |mode| mode.of(own, facts.is_folder())),
+            owner: self.owner.unwrap_or(kept),
+            time: self.latest.map_or(time, |latest| time.min(latest)),
+        }
     }
 }
 
 impl Source {
-    /// What is copied: paths below the source, sorted.
-    #[must_use]
-    pub fn entries(&self) -> &[(PathBuf, Metadata)] {
-        &self.entries
-    }
-
-    /// Finds a source below a root; links are followed inside of it.
+    /// Finds a source in a tree; links are followed inside of it. `exclude` speaks of paths below the source,
+    /// `ignore` of those in the tree.
     ///
     /// # Errors
     ///
     /// Those of openat2(2) and reading.
-    pub fn find(root: &Root, path: &str, exclude: &Ignore) -> Result<Self, Error> {
-        let place = root.resolve(Path::new(path)).map_err(|error| Error::of(Kind::Invalid, &error))?;
-        let is_folder = place.is_dir()?;
+    pub fn find(tree: &Tree, path: &str, exclude: &Ignore, ignore: &Ignore) -> Result<Self, Error> {
+        let (origin, facts) = tree.find(Path::new(path))?;
         let mut source = Self {
             path: path.to_owned(),
-            is_folder,
+            is_folder: facts.is_folder(),
             entries: Vec::new(),
             parents: Vec::new(),
             kept: path.trim_start_matches('/').to_owned(),
             fetched: false,
-            place,
+            origin,
+            facts,
         };
-        if is_folder {
-            source.list(exclude)?;
+        if source.is_folder {
+            source.list(exclude, ignore)?;
         } else {
-            source.entries.push((PathBuf::new(), fs::metadata(source.way(Path::new("")))?));
+            source.entries.push((PathBuf::new(), facts));
         }
         Ok(source)
     }
@@ -99,112 +111,83 @@ impl Source {
     /// # Errors
     ///
     /// Those of openat2(2).
-    pub fn with_parents(mut self, root: &Root, above: &str) -> Result<Self, Error> {
+    pub fn with_parents(mut self, tree: &Tree, above: &str) -> Result<Self, Error> {
         let whole = self.path.trim_start_matches('/').to_owned();
         let kept = whole.strip_prefix(above).unwrap_or(&whole).trim_start_matches('/');
         let before = whole.strip_suffix(kept).unwrap_or_default().to_owned();
         for (end, _) in kept.match_indices('/') {
             let inner = kept.get(..end).unwrap_or_default();
-            let place = root.resolve(Path::new(&format!("{before}{inner}")))?;
-            let way = format!("/proc/self/fd/{}", place.as_fd().as_raw_fd());
-            self.parents.push((PathBuf::from(inner), fs::metadata(way)?));
+            let (_, facts) = tree.find(Path::new(&format!("{before}{inner}")))?;
+            self.parents.push((PathBuf::from(inner), facts));
         }
         if self.is_folder && !matches!(kept, "" | ".") {
-            let way = self.way(Path::new(""));
-            self.parents.push((PathBuf::from(kept), fs::metadata(way)?));
+            self.parents.push((PathBuf::from(kept), self.facts));
         }
         self.kept = kept.to_owned();
         Ok(self)
     }
 
-    /// The way to an entry: through the descriptor, whose link is followed once and no other.
-    pub(super) fn way(&self, below: &Path) -> PathBuf {
-        let fd = PathBuf::from(format!("/proc/self/fd/{}", self.place.as_fd().as_raw_fd()));
-        if below.as_os_str().is_empty() { fd } else { fd.join(below) }
-    }
-
-    fn list(&mut self, exclude: &Ignore) -> Result<(), Error> {
-        let mut waiting = vec![PathBuf::new()];
-        while let Some(folder) = waiting.pop() {
-            let mut names = fs::read_dir(self.way(&folder.join(".")))
-                .map_err(|error| unread(&folder, &error))?
-                .map(|entry| entry.map(|entry| entry.file_name()))
-                .collect::<Result<Vec<_>, _>>()?;
-            names.sort_unstable();
-            let mut inner = Vec::new();
-            for name in names {
+    fn list(&mut self, exclude: &Ignore, ignore: &Ignore) -> Result<(), Error> {
+        let mut paths = 0;
+        let mut waiting = vec![(PathBuf::new(), self.facts)];
+        while let Some((folder, facts)) = waiting.pop() {
+            for (name, facts) in self.origin.list(&folder, &facts)? {
                 let path = folder.join(&name);
-                let text = path.to_string_lossy();
-                let metadata = fs::symlink_metadata(self.way(&path))?;
-                if metadata.is_dir() && !exclude.prunes(&text) {
-                    inner.push(path.clone());
+                paths += path.as_os_str().len();
+                if paths > MOST_PATHS {
+                    return Err(Error::invalid(format!(
+                        "{} has more than {MOST_PATHS} bytes of paths",
+                        self.path
+                    )));
                 }
-                if !exclude.ignores(&text) && !metadata.file_type().is_socket() {
-                    self.entries.push((path, metadata));
+                let text = path.to_string_lossy();
+                let whole = (!ignore.is_empty()).then(|| plain(&Path::new(&self.path).join(&path)));
+                let whole = whole.as_deref();
+                let out = exclude.ignores(&text) || whole.is_some_and(|path| ignore.ignores(path));
+                let pruned = || exclude.prunes(&text) || whole.is_some_and(|path| ignore.prunes(path));
+                if facts.is_folder() && !(out && pruned()) {
+                    waiting.push((path.clone(), facts));
+                }
+                if !out && facts.kind != Kind::Socket {
+                    self.entries.push((path, facts));
                 }
             }
-            waiting.extend(inner.into_iter().rev());
         }
         self.entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Ok(())
     }
 
-    /// What the source consists of: for each path the digest of its kind, mode and content.
+    /// What the source consists of: for each path the digest of its kind, mode and content, and if `owned` whom
+    /// it belongs to.
     ///
     /// # Errors
     ///
     /// Those of reading.
-    pub fn sums(&self, into: &mut BTreeMap<String, String>) -> Result<(), Error> {
-        let mut buffer = vec![0; 128 * 1024];
+    pub fn sums(&self, owned: bool, into: &mut BTreeMap<String, String>) -> Result<(), Error> {
         // A file with several names is read once.
         let mut known: HashMap<(u64, u64), String> = HashMap::new();
-        for (path, metadata) in &self.entries {
+        for (path, facts) in &self.entries {
             let name = plain(&Path::new(&self.path).join(path));
-            let file = (metadata.dev(), metadata.ino());
-            if let Some(sum) = known.get(&file).filter(|_| metadata.is_file()) {
+            if let Some(sum) = known.get(&facts.file).filter(|_| facts.is_file()) {
                 into.insert(name, sum.clone());
                 continue;
             }
-            let mut hasher = Hasher::new(Algorithm::Sha256);
-            hasher.update(format!("{:o} ", metadata.mode()).as_bytes());
-            for (key, value) in self.attributes(path, metadata)? {
-                hasher.update(&key);
-                hasher.update(&value);
+            let mut sum = hex::encode(self.origin.sum(path, facts)?);
+            if owned && facts.owner != (0, 0) {
+                sum.push_str(&format!(" {}:{}", facts.owner.0, facts.owner.1));
             }
-            if metadata.is_symlink() {
-                hasher.update(fs::read_link(self.way(path))?.as_os_str().as_encoded_bytes());
-            } else if metadata.is_file() {
-                let mut file = File::open(self.way(path))?;
-                loop {
-                    let count = file.read(&mut buffer)?;
-                    if count == 0 {
-                        break;
-                    }
-                    hasher.update(&buffer[..count]);
-                }
-            }
-            let sum = hasher.finish().hex().to_owned();
-            if metadata.is_file() && metadata.nlink() > 1 {
-                known.insert(file, sum.clone());
+            if facts.is_file() && facts.names > 1 {
+                known.insert(facts.file, sum.clone());
             }
             into.insert(name, sum);
         }
         Ok(())
     }
 
-    /// The extended attributes of an entry.
-    fn attributes(&self, path: &Path, metadata: &Metadata) -> Result<layer::Attributes, Error> {
-        // Links have none that matter, and a source that is a file is reached by a link.
-        if metadata.is_symlink() {
-            return Ok(Vec::new());
-        }
-        layer::attributes_of(&self.way(path)).map_err(Error::from)
-    }
-
     /// The newest time among its files, in seconds since 1970.
     #[must_use]
     pub fn newest(&self) -> u64 {
-        let times = self.entries.iter().map(|(_, metadata)| metadata.mtime());
+        let times = self.entries.iter().map(|(_, facts)| facts.modified.0);
         times.max().and_then(|time| u64::try_from(time).ok()).unwrap_or(0)
     }
 
@@ -219,10 +202,9 @@ impl Source {
         looks: &Looks,
         out: &mut tar::Builder<impl Write>,
     ) -> io::Result<()> {
-        for (path, metadata) in &self.parents {
+        for (path, facts) in &self.parents {
             let name = to.join(path);
-            let mut header = header(metadata, looks);
-            header.set_entry_type(EntryType::Directory);
+            let mut header = header(looks.of(facts), EntryType::Directory, 0);
             out.append_data(&mut header, name.strip_prefix("/").unwrap_or(&name), io::empty())?;
         }
         Ok(())
@@ -233,16 +215,15 @@ impl Source {
     /// # Errors
     ///
     /// Those of open(2).
-    pub fn file(&self) -> Result<Option<File>, Error> {
+    pub fn file(&self) -> Result<Option<Part>, Error> {
         match self.entries.as_slice() {
-            [(path, metadata)] if !self.is_folder && metadata.is_file() => {
-                Ok(Some(File::open(self.way(path))?))
-            }
+            [(path, facts)] if !self.is_folder && facts.is_file() => Ok(Some(self.origin.open(path, facts)?)),
             _ => Ok(None),
         }
     }
 
-    /// Writes the source as entries of an archive, below `to` (or, a file, as `to`), but for what is linked.
+    /// Writes the source as entries of an archive, below `to` (or, a file, as `to`), but for those that are
+    /// written otherwise.
     ///
     /// # Errors
     ///
@@ -251,25 +232,25 @@ impl Source {
         &self,
         to: &Path,
         looks: &Looks,
-        linked: &HashSet<PathBuf>,
+        otherwise: &HashSet<usize>,
         out: &mut tar::Builder<impl Write>,
     ) -> io::Result<()> {
         let mut firsts: HashMap<(u64, u64), PathBuf> = HashMap::new();
-        for (path, metadata) in self.entries.iter().filter(|(path, _)| !linked.contains(path)) {
+        for (number, (path, facts)) in self.entries.iter().enumerate() {
+            if otherwise.contains(&number) {
+                continue;
+            }
             let name = if path.as_os_str().is_empty() { to.to_owned() } else { to.join(path) };
             let name = name.strip_prefix("/").unwrap_or(&name).to_owned();
-            let mut header = header(metadata, looks);
-            if metadata.is_file() && metadata.nlink() > 1 {
-                let file = (metadata.dev(), metadata.ino());
-                if let Some(first) = firsts.get(&file) {
-                    header.set_entry_type(EntryType::Link);
-                    header.set_size(0);
-                    out.append_link(&mut header, &name, first)?;
+            let look = looks.of(facts);
+            if facts.is_file() && facts.names > 1 {
+                if let Some(first) = firsts.get(&facts.file) {
+                    out.append_link(&mut header(look, EntryType::Link, 0), &name, first)?;
                     continue;
                 }
-                firsts.insert(file, name.clone());
+                firsts.insert(facts.file, name.clone());
             }
-            let attributes = self.attributes(path, metadata).map_err(io::Error::other)?;
+            let attributes = self.origin.attributes(path, facts).map_err(io::Error::other)?;
             let attributes = attributes.iter().filter_map(|(key, value)| {
                 Some((format!("SCHILY.xattr.{}", str::from_utf8(key).ok()?), value.as_slice()))
             });
@@ -277,111 +258,36 @@ impl Source {
             if !attributes.is_empty() {
                 out.append_pax_extensions(attributes.iter().map(|(key, value)| (key.as_str(), *value)))?;
             }
-            if metadata.is_symlink() {
-                header.set_entry_type(EntryType::Symlink);
-                header.set_size(0);
-                out.append_link(&mut header, &name, fs::read_link(self.way(path))?)?;
-            } else if metadata.is_dir() {
-                header.set_entry_type(EntryType::Directory);
-                header.set_size(0);
-                out.append_data(&mut header, &name, io::empty())?;
-            } else if metadata.is_file() {
-                let file = File::open(self.way(path))?;
-                // A file of a context doesn't change; one that did all the same must not break the archive.
-                let content = file.take(metadata.len()).chain(io::repeat(0)).take(metadata.len());
-                out.append_data(&mut header, &name, content)?;
+            match facts.kind {
+                Kind::Link => {
+                    let mut header = header(look, EntryType::Symlink, 0);
+                    out.append_link(&mut header, &name, self.origin.link(path, facts)?)?;
+                }
+                Kind::Folder => {
+                    out.append_data(&mut header(look, EntryType::Directory, 0), &name, io::empty())?;
+                }
+                Kind::File => {
+                    let file = self.origin.open(path, facts)?;
+                    // A file of a source doesn't change; one that did all the same must not break the archive.
+                    let content = file.take(facts.size).chain(io::repeat(0)).take(facts.size);
+                    out.append_data(&mut header(look, EntryType::Regular, facts.size), &name, content)?;
+                }
+                Kind::Socket | Kind::Other => {}
             }
         }
         Ok(())
     }
 }
 
-fn header(metadata: &Metadata, looks: &Looks) -> Header {
+fn header(look: Look, kind: EntryType, size: u64) -> Header {
     let mut header = Header::new_gnu();
-    header.set_entry_type(EntryType::Regular);
-    let own = metadata.mode() & 0o7777;
-    let change = looks.mode.as_ref().filter(|_| !metadata.is_symlink());
-    header.set_mode(change.map_or(own, |mode| mode.of(own, metadata.is_dir())));
-    let kept = if looks.keep_owner { (metadata.uid(), metadata.gid()) } else { (0, 0) };
-    let (uid, gid) = looks.owner.unwrap_or(kept);
-    header.set_uid(u64::from(uid));
-    header.set_gid(u64::from(gid));
-    let time = u64::try_from(metadata.mtime()).unwrap_or(0);
-    header.set_mtime(looks.latest.map_or(time, |latest| time.min(latest)));
-    header.set_size(if metadata.is_file() { metadata.len() } else { 0 });
+    header.set_entry_type(kind);
+    header.set_mode(look.mode);
+    header.set_uid(u64::from(look.owner.0));
+    header.set_gid(u64::from(look.owner.1));
+    header.set_mtime(look.time);
+    header.set_size(size);
     header
-}
-
-/// The paths that a pattern means below a root, sorted; a path without wildcards means itself.
-///
-/// # Errors
-///
-/// Invalid, for a pattern that can't be read; those of reading.
-pub fn expand(root: &Root, pattern: &str) -> Result<Vec<String>, Error> {
-    let pattern = pattern.trim_start_matches('/');
-    if !pattern.contains(['*', '?', '[']) {
-        return Ok(vec![if pattern.is_empty() { ".".to_owned() } else { pattern.to_owned() }]);
-    }
-    let mut found = vec![String::new()];
-    for part in pattern.split('/').filter(|part| !part.is_empty() && *part != ".") {
-        let mut next = Vec::new();
-        for folder in found {
-            one_part(root, &folder, part, &mut next)?;
-        }
-        next.sort_unstable();
-        next.dedup();
-        if next.len() > MOST_MATCHES {
-            return Err(Error::invalid(format!(
-                "the pattern {pattern:?} means more than {MOST_MATCHES} files"
-            )));
-        }
-        found = next;
-    }
-    Ok(found)
-}
-
-/// What one part of a pattern means in a folder.
-fn one_part(root: &Root, folder: &str, part: &str, found: &mut Vec<String>) -> Result<(), Error> {
-    let join = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-    if !part.contains(['*', '?', '[']) {
-        found.extend(root.resolve(Path::new(&join(part))).is_ok().then(|| join(part)));
-        return Ok(());
-    }
-    let rule =
-        Pattern::file(part).ok_or_else(|| Error::invalid(format!("syntax error in pattern {part:?}")))?;
-    let deep = part == "**";
-    if deep {
-        // No folder at all is one of its meanings.
-        found.push(folder.to_owned());
-    }
-    let mut waiting = vec![folder.to_owned()];
-    while let Some(folder) = waiting.pop() {
-        let inside = if folder.is_empty() { "/" } else { &folder };
-        let Ok(place) = root.resolve(Path::new(inside)) else { continue };
-        if !place.is_dir()? {
-            continue;
-        }
-        let way = PathBuf::from(format!("/proc/self/fd/{}/.", place.as_fd().as_raw_fd()));
-        for entry in fs::read_dir(way)? {
-            let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            let whole = if folder.is_empty() { name.clone() } else { format!("{folder}/{name}") };
-            if deep && entry.file_type()?.is_dir() {
-                waiting.push(whole.clone());
-            }
-            if deep || rule.matches(&name) {
-                found.push(whole);
-            }
-        }
-        if found.len() > MOST_MATCHES {
-            return Ok(());
-        }
-    }
-    Ok(())
-}
-
-fn unread(path: &Path, error: &io::Error) -> Error {
-    Error::internal(format!("cannot read {} of the source: {error}", path.display()))
 }
 
 /// The bytes of all files below a folder; what can't be read counts nothing.

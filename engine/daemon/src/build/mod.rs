@@ -1,7 +1,7 @@
 //! # Builds: `POST /build`, a context and a Dockerfile become an image
 //!
 //! ```text
-//!   body (tar) ─► context ─┐
+//!   body (tar) ─► context ─┐        (a spool: not unpacked)
 //!                          ├─► stages ─► step by step ─► image, tags
 //!   Dockerfile ─► plan ────┘              cache? ─► its layer
 //!                                         RUN ─► a container, its difference
@@ -9,10 +9,10 @@
 //! ```
 //!
 //! The words of the stream are those of Docker's classic builder, which every client shows.
-//! Reading order: what was asked for ([`request`]), the context ([`context`]), the words
+//! Reading order: what was asked for ([`request`]), the context ([`context`], `rules`, [`tree`]), the words
 //! ([`words`]), the stages side by side ([`builder`], `task`, [`stage`]), what a step is called (`history`)
 //! and what is known of it (`remember`), the steps that make layers (`steps`), and how each kind of
-//! them is done ([`run`] with `mounts`, [`session`] and [`caches`]; [`copy`] with [`files`], `links` and [`remote`]).
+//! them is done ([`run`] with `mounts`, [`session`] and [`caches`]; [`copy`] with [`files`], `matches`, `beneath` and [`remote`]).
 //!
 //! Invariants: a build that fails, or whose client leaves, leaves no container, mount or
 //! folder; the image is there only when its last step is done.
@@ -20,6 +20,10 @@
 pub mod request;
 
 pub mod context;
+
+mod rules;
+
+pub mod tree;
 
 pub mod words;
 
@@ -49,7 +53,9 @@ pub mod copy;
 
 pub mod files;
 
-mod links;
+mod matches;
+
+mod beneath;
 
 use crate::call::Call;
 use crate::config::Config;

@@ -1,7 +1,7 @@
 //! `RUN --mount` and `--network`: what a step's container has beside its layers.
 //!
 //! ```text
-//!   bind     the context's folder itself, read-only; files of a stage, or writable ones: a stack of
+//!   bind     files of the context, laid out on the disk, read-only; files of a stage, or writable ones: a stack of
 //!            its own, mounted in the container's mount namespace only, whose changes are thrown away
 //!   cache    ROOT/build-cache/…
 //!   tmpfs    in memory
@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use glassdock_build::change::workdir;
+use glassdock_build::ignore::Ignore;
 use glassdock_build::language::Instruction;
 use glassdock_build::language::mount::{Kind, Looks, Mount};
 use glassdock_kernel::path::Root;
@@ -108,8 +109,9 @@ pub(super) fn inputs(
             let path = if source.is_empty() { "." } else { source };
             let missing =
                 |_| Error::invalid(format!("RUN --mount={text}: {path}: not found in the build context"));
-            context.root()?.resolve(Path::new(path)).map_err(missing)?;
-            Source::find(&context.root()?, path, &context.ignore)?.sums(&mut files)?;
+            let tree = context.tree()?;
+            tree.find(Path::new(path)).map_err(missing)?;
+            Source::find(&tree, path, &Ignore::default(), context.ignore())?.sums(false, &mut files)?;
         }
     }
     Ok((inputs, files))
@@ -340,15 +342,18 @@ fn bind(
     trace: &Trace,
 ) -> Result<(Option<Stack>, PathBuf), Error> {
     let source = if source.is_empty() { "/" } else { source };
-    let missing = |_| Error::invalid(format!("RUN --mount={text}: {source}: not found"));
+    let missing = || Error::invalid(format!("RUN --mount={text}: {source}: not found"));
     let found = |root: &Root| -> Result<(PathBuf, bool), Error> {
-        let place = root.resolve(Path::new(source)).map_err(missing)?;
+        let place = root.resolve(Path::new(source)).map_err(|_| missing())?;
         let path = fs::read_link(format!("/proc/self/fd/{}", place.as_fd().as_raw_fd()))?;
         Ok((path, place.is_dir()?))
     };
     let (lower, inside, is_folder) = match below {
         None => {
-            let (path, is_folder) = found(&context.root()?)?;
+            let (path, is_folder) = context.on_disk(source).map_err(|error| match error.kind() {
+                crate::error::Kind::Invalid => missing(),
+                _ => error,
+            })?;
             if !writable {
                 return Ok((None, path));
             }

@@ -80,7 +80,7 @@ impl Stage {
                 shared.lease.hold(&chain.0);
             }
             let blob_is_here = images.store().has(&blob.digest).is_some();
-            let mut here = chain.is_some_and(|chain| images.layers().has(&chain)) && blob_is_here;
+            let mut here = chain.is_some_and(|chain| images.layers().is_known(&chain)) && blob_is_here;
             if !here && blob_is_here && step.parent == LINK {
                 let below = &self.config.rootfs.diff_ids;
                 images.place_layer(trace, &shared.lease, blob, diff_id, below)?;

@@ -6,7 +6,7 @@ use glassdock_build::cache::Step;
 use glassdock_build::change;
 use glassdock_build::language::{Instruction, Kind as Says, Word};
 use glassdock_image::config::Config;
-use glassdock_image::images::Image;
+use glassdock_image::images::{Image, ImageLayer};
 use glassdock_image::{ChainId, Descriptor, Digest, Platform};
 use glassdock_trace::Trace;
 
@@ -101,11 +101,19 @@ impl Stage {
         Ok(Digest::of(&bytes).to_string())
     }
 
-    /// What steps stand on.
-    pub(super) fn below(&self, shared: &Shared) -> Below {
+    /// What steps stand on: its files are there.
+    pub(super) async fn below(&self, shared: &Shared, trace: &Trace) -> Result<Below, Error> {
         let diff_ids = self.config.rootfs.diff_ids.clone();
-        let lower = shared.engine.images.layers().stack(&ChainId::chain(&diff_ids));
-        Below { lower, diff_ids }
+        let (chains, known) = (ChainId::chain(&diff_ids), shared.engine.images.layers());
+        let lower = known.stack(&chains);
+        if chains.iter().any(|chain| !known.has(chain)) {
+            let parts = diff_ids.iter().cloned().zip(chains).zip(self.layers.iter().cloned());
+            let layers: Vec<ImageLayer> =
+                parts.map(|((diff_id, chain), blob)| ImageLayer { diff_id, chain, blob }).collect();
+            let trace = trace.clone();
+            shared.engine.blocking(move |engine| engine.images.ready(&trace, &layers)).await?;
+        }
+        Ok(Below { lower, diff_ids })
     }
 
     pub(super) fn get(&self, name: &str) -> Option<String> {

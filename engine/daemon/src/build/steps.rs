@@ -24,6 +24,7 @@ use super::remember::{LINK, epoch, seconds_now};
 use super::remote::{self, How};
 use super::run::{Ended, Running};
 use super::stage::Stage;
+use super::tree::Tree;
 use super::words::quoted;
 use crate::containers::model::ContainerConfig;
 use crate::error::{Error, Kind};
@@ -70,8 +71,11 @@ impl Stage {
         }
         let host = mounts::host(shared, instruction)?;
         let mounts = mounts::read(self, shared, instruction)?;
-        let others: BTreeMap<String, Below> =
-            others.iter().map(|(name, other)| (name.clone(), other.below(shared))).collect();
+        let mut stages: BTreeMap<String, Below> = BTreeMap::new();
+        for (name, other) in others {
+            stages.insert(name.clone(), other.below(shared, trace).await?);
+        }
+        let others = stages;
         let mut files = BTreeMap::new();
         let script = match &run.command {
             Command::Shell(text) => own_interpreter(text, instruction),
@@ -107,7 +111,7 @@ impl Stage {
         if known.is_some() {
             return self.settle(shared, step, key, known, by, None).await.map(|()| true);
         }
-        let below = self.below(shared);
+        let below = self.below(shared, trace).await?;
         if below.lower.is_empty() {
             return Err(Error::invalid(
                 "RUN needs a base image: nothing can be run in scratch without files",
@@ -160,7 +164,7 @@ impl Stage {
         let made = match known {
             Some(_) => None,
             None => {
-                let (below, trace) = (self.below(shared), trace.clone());
+                let (below, trace) = (self.below(shared, trace).await?, trace.clone());
                 let (context, lease) = (Arc::clone(&shared.context), Arc::clone(&shared.lease));
                 let stamp = epoch(shared).unwrap_or_else(seconds_now);
                 let work = shared.engine.blocking(move |engine| {
@@ -184,7 +188,10 @@ impl Stage {
         let mut copying = self.copying(shared, instruction, copy, escape)?;
         self.fetch(shared, trace, instruction, &mut copying).await?;
         let other = match instruction.flag("from") {
-            Some(word) => others.get(&self.text(&word, escape)?).map(|other| other.below(shared)),
+            Some(word) => match others.get(&self.text(&word, escape)?) {
+                Some(other) => Some(other.below(shared, trace).await?),
+                None => None,
+            },
             None => None,
         };
         let (context, wanted, place) = (Arc::clone(&shared.context), copying.clone(), trace.clone());
@@ -194,9 +201,9 @@ impl Stage {
             }
             Some(other) => {
                 let (mount, root) = copy::mounted(&place, &other)?;
-                copy::gather(&wanted, Some(mount), &root, &context)
+                copy::gather(&wanted, Some(mount), &Tree::Folder(root), &context)
             }
-            None => copy::gather(&wanted, None, &context.root()?, &context),
+            None => copy::gather(&wanted, None, &context.tree()?, &context),
         });
         let gathered = gathered.await?;
         let mut inputs = BTreeMap::from([
@@ -226,7 +233,7 @@ impl Stage {
         let made = match known {
             Some(_) => None,
             None => {
-                let (below, trace) = (self.below(shared), trace.clone());
+                let (below, trace) = (self.below(shared, trace).await?, trace.clone());
                 let (context, lease) = (Arc::clone(&shared.context), Arc::clone(&shared.lease));
                 let work = shared.engine.blocking(move |engine| {
                     copy::put(engine, &trace, &lease, &context, &below, &copying, &gathered)

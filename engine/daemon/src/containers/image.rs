@@ -37,7 +37,7 @@ pub fn find(engine: &Engine, trace: &Trace, name: &str, platform: Option<&str>) 
         digest: None,
         platform: platform.map(str::to_owned),
     };
-    trace.step(body, |span| {
+    let (found, image) = trace.step(body, |span| {
         let image = engine.images.resolve(name)?;
         if let Body::ImageResolve { digest, .. } = span.body_mut() {
             *digest = Some(image.id.to_string());
@@ -54,8 +54,13 @@ pub fn find(engine: &Engine, trace: &Trace, name: &str, platform: Option<&str>) 
             serde_json::to_value(&image.config.config).and_then(serde_json::from_value).map_err(|error| {
                 Error::internal(format!("the configuration of the image {name} can't be read: {error}"))
             })?;
-        Ok(Found { id: image.id.to_string(), config, layers: engine.images.stack(&image) })
-    })
+        Ok::<_, Error>((
+            Found { id: image.id.to_string(), config, layers: engine.images.stack(&image) },
+            image,
+        ))
+    })?;
+    engine.images.ready(trace, &image.layers)?;
+    Ok(found)
 }
 
 /// Whether a platform is the wanted one: `linux/amd64`, `linux`, `amd64`.

@@ -103,6 +103,8 @@ fn triggers_heredocs_and_archives() {
     )]);
     let Some(output) = build(&lab, base.path(), &["-t", "image-a"]) else { return };
     assert!(output.status.success(), "{}", said(&output));
+    let triggers = lab.json("GET", "/images/image-a/json", "").1["Config"]["OnBuild"].clone();
+    assert_eq!(triggers, serde_json::json!(["COPY . /app/src", "RUN ls /app/src > /app/list"]));
     let child = context(&[
         (
             "Dockerfile",

@@ -121,7 +121,7 @@ impl Images {
 
     fn remove_layer(&self, chain: &ChainId) -> Result<bool, Error> {
         let held = self.shared.leases.lock();
-        if held.contains_key(&chain.0) || !self.layers.has(chain) {
+        if held.contains_key(&chain.0) || !self.layers.is_known(chain) {
             return Ok(false);
         }
         self.unsettle(&format!("layer {chain}"))?;

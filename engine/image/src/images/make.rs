@@ -15,7 +15,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use glassdock_trace::{Body, Trace};
 
-use super::{Error, Image, Images, Lease};
+use super::{Error, Image, ImageLayer, Images, Lease};
 use crate::content::Fresh;
 use crate::descriptor::{Descriptor, media};
 use crate::digest::{Algorithm, ChainId, DiffId, Hasher};
@@ -47,7 +47,8 @@ pub struct Changed<'a> {
     pub latest: Option<i64>,
     /// Where something was mounted beside the engine's usual places: empty files and folders there are no change.
     pub mounts: &'a [String],
-    /// Whether nobody needs the upper directory any more: it becomes the layer's tree then.
+    /// Whether nobody needs the upper directory any more: it becomes the layer's tree then. Else the layer is
+    /// unpacked when somebody needs it ([`Images::ready`]).
     pub take: bool,
 }
 
@@ -56,14 +57,23 @@ struct NewLayer<'a> {
     archive: Fresh,
     diff_id: DiffId,
     media_type: &'static str,
-    /// Where its files lie already.
-    tree: Option<Tree<'a>>,
+    tree: Tree<'a>,
     /// Hears how many bytes of it are unpacked.
     tell: &'a dyn Fn(u64),
 }
 
+/// Where a new layer's files come from.
+enum Tree<'a> {
+    /// The archive is unpacked.
+    Unpacked,
+    /// So it is, but not before somebody needs them.
+    Later(&'a Diffed),
+    /// They lie somewhere already.
+    Taken(Upper<'a>),
+}
+
 /// A directory whose changes were archived.
-struct Tree<'a> {
+struct Upper<'a> {
     upper: &'a Path,
     left_out: &'a HashSet<Vec<u8>>,
     diffed: &'a Diffed,
@@ -88,8 +98,12 @@ impl Images {
         if diffed.entries + diffed.whiteouts == 0 {
             return Ok(None);
         }
-        // Times that were cut off are those of the archive only: its tree must be unpacked.
-        let tree = (take && latest.is_none()).then_some(Tree { upper, left_out: &left_out, diffed: &diffed });
+        let tree = match take {
+            // Times that were cut off are those of the archive only: its tree must be unpacked.
+            true if latest.is_some() => Tree::Unpacked,
+            true => Tree::Taken(Upper { upper, left_out: &left_out, diffed: &diffed }),
+            false => Tree::Later(&diffed),
+        };
         let diff_id = diffed.diff_id.clone();
         let layer =
             NewLayer { archive: fresh, diff_id, media_type: media::OCI_LAYER_GZIP, tree, tell: &|_| {} };
@@ -126,7 +140,8 @@ impl Images {
         if let Some(expected) = expected.filter(|expected| **expected != diff_id) {
             return Err(layer::Error::DiffId { expected: expected.clone(), computed: diff_id }.into());
         }
-        self.commit_layer(trace, lease, NewLayer { archive, diff_id, media_type, tree: None, tell }, below)
+        let layer = NewLayer { archive, diff_id, media_type, tree: Tree::Unpacked, tell };
+        self.commit_layer(trace, lease, layer, below)
     }
 
     /// The same archive, compressed in a way that layers are: OCI has no media type for xz and bzip2.
@@ -172,6 +187,25 @@ impl Images {
             fresh.seal();
             Ok((fresh, value))
         })
+    }
+
+    /// Unpacks those of the layers that were only noted: before their stack is used. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If a blob is gone or damaged, or the disk refuses.
+    pub fn ready(&self, trace: &Trace, layers: &[ImageLayer]) -> Result<(), Error> {
+        for layer in layers.iter().filter(|layer| !self.layers.has(&layer.chain)) {
+            let lease = self.lease();
+            lease.hold(&layer.blob.digest);
+            lease.hold(&layer.chain.0);
+            // The disk has the note, but not the tree yet.
+            self.unsettle(&format!("layer {}", layer.chain))?;
+            let (archive, media_type) = (self.store.reader(&layer.blob.digest)?, &layer.blob.media_type);
+            self.layers.unpack(trace, archive, media_type, &layer.diff_id, &layer.chain, &|_| {})?;
+            self.settle_soon();
+        }
+        Ok(())
     }
 
     /// Puts a layer whose blob is here on another stack. Blocks.
@@ -227,12 +261,17 @@ impl Images {
             let inside = span.trace().clone();
             archive.commit(&inside, None)?;
             let blob = Descriptor::new(media_type, digest, size);
-            if let Some(Tree { upper, left_out, diffed }) = tree {
-                let chain = chain(below, &diff_id);
-                lease.hold(&chain.0);
-                if self.layers.adopt(&inside, upper, left_out, diffed, &chain)? {
-                    return Ok(Made { diff_id, chain, blob });
+            let chain = chain(below, &diff_id);
+            lease.hold(&chain.0);
+            let there = match tree {
+                Tree::Unpacked => false,
+                Tree::Later(diffed) => self.layers.note(&inside, diffed, &chain).map(|()| true)?,
+                Tree::Taken(Upper { upper, left_out, diffed }) => {
+                    self.layers.adopt(&inside, upper, left_out, diffed, &chain)?
                 }
+            };
+            if there {
+                return Ok(Made { diff_id, chain, blob });
             }
             self.place_layer_telling(&inside, lease, &blob, (&diff_id, below), tell)
         })

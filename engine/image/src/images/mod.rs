@@ -263,7 +263,7 @@ impl Images {
         self.shared.leases.lease()
     }
 
-    /// The lower directories for an overlay, the uppermost first.
+    /// The lower directories for an overlay, the uppermost first. They are there after [`Images::ready`].
     #[must_use]
     pub fn stack(&self, image: &Image) -> Vec<PathBuf> {
         self.layers.stack(&image.chain())
@@ -298,8 +298,8 @@ impl Images {
         let mut size = 0;
         let parts = ChainId::chain(diff_ids).into_iter().zip(diff_ids).zip(&document.layers);
         for ((chain, diff_id), blob) in parts {
-            let unpacked = self.layers.size(&chain).filter(|_| self.layers.has(&chain));
-            size += unpacked.ok_or_else(|| unsound(format!("its layer {chain} is not unpacked")))?.bytes;
+            let known = self.layers.size(&chain);
+            size += known.ok_or_else(|| unsound(format!("its layer {chain} is not unpacked")))?.bytes;
             if self.store.has(&blob.digest).is_none() {
                 return Err(unsound(format!("its blob {} is missing", blob.digest)));
             }
@@ -381,3 +381,6 @@ mod tests;
 
 #[cfg(test)]
 mod archive_tests;
+
+#[cfg(test)]
+mod later_tests;

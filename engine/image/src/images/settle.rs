@@ -121,7 +121,7 @@ impl Images {
         self.store.remove_partial()?;
         for image in self.load()?.images.values() {
             for layer in &image.layers {
-                if !self.layers.has(&layer.chain)
+                if !self.layers.is_known(&layer.chain)
                     && let Ok(blob) = self.store.reader(&layer.blob.digest)
                 {
                     let (media_type, off) = (&layer.blob.media_type, Trace::off());
@@ -139,7 +139,7 @@ impl Images {
                 crate::Digest::parse(&id).ok().and_then(|id| known.images.get(&id)).is_some_and(|image| {
                     self.store.has(&image.manifest.digest).is_some()
                         && image.layers.iter().all(|layer| {
-                            self.layers.has(&layer.chain) && self.store.has(&layer.blob.digest).is_some()
+                            self.layers.is_known(&layer.chain) && self.store.has(&layer.blob.digest).is_some()
                         })
                 });
             if !whole {

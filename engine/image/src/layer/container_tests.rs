@@ -128,6 +128,22 @@ fn the_engines_own_places_are_nobodys_change() {
 }
 
 #[test]
+fn attributes_are_part_of_a_change() {
+    let container = Container::new();
+    fs::write(container.upper("noted"), "x").expect("a file");
+    // Not every file system takes them.
+    if lsetxattr(container.upper("noted"), "user.note", b"hello", XattrFlags::empty()).is_err() {
+        return;
+    }
+    let mut archive = Vec::new();
+    container.layers.diff(&Trace::off(), &container.at("upper"), &mut archive).expect("archived");
+    let told = b"SCHILY.xattr.user.note=hello\n";
+    assert!(archive.windows(told.len()).any(|bytes| bytes == told));
+    let read = attributes_of(&container.upper("noted")).expect("read");
+    assert_eq!(read, [(b"user.note".to_vec(), b"hello".to_vec())]);
+}
+
+#[test]
 fn what_is_copied_in_stays_in_its_folder() {
     if !root() {
         return;

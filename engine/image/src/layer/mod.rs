@@ -3,7 +3,7 @@
 //! ```text
 //!   ROOT/layers/                     readable by root only: setuid programs and devices lie below
 //!     CHAINHEX/fs/…                  the layer's tree; its parents are not in it
-//!     CHAINHEX/layer.json            diff id, entries, bytes
+//!     CHAINHEX/layer.json            diff id, entries, bytes; alone, while nobody needed the tree yet
 //!     .new-…/                        being unpacked; removed when the engine starts
 //!     .old-…/                        being removed
 //!
@@ -33,6 +33,8 @@ mod unpack;
 mod adopt;
 
 mod extract;
+
+pub mod spool;
 
 mod write;
 
@@ -249,7 +251,13 @@ impl Layers {
         self.path(chain).is_dir()
     }
 
-    /// What a layer that is here consists of.
+    /// Whether the layer is here, or noted.
+    #[must_use]
+    pub fn is_known(&self, chain: &ChainId) -> bool {
+        self.home(chain).is_dir()
+    }
+
+    /// What a layer that is here or noted consists of.
     #[must_use]
     pub fn size(&self, chain: &ChainId) -> Option<Unpacked> {
         let bytes = fs::read(self.home(chain).join("layer.json")).ok()?;
@@ -419,7 +427,31 @@ impl Layers {
         Ok(true)
     }
 
-    /// Gives a tree in `scratch` its layer's name.
+    /// Notes a layer whose archive is here, and that is to be unpacked when somebody needs its tree.
+    ///
+    /// # Errors
+    ///
+    /// If the disk refuses.
+    pub fn note(&self, trace: &Trace, diffed: &Diffed, chain: &ChainId) -> Result<(), Error> {
+        let entries = diffed.entries + diffed.whiteouts;
+        let body = Body::LayerUnpack {
+            diff_id: diffed.diff_id.to_string(),
+            chain_id: chain.to_string(),
+            media_type: None,
+            entries: Some(entries),
+            bytes: Some(diffed.bytes),
+        };
+        if self.has(chain) {
+            trace.skip(body, "the layer is unpacked already");
+            return Ok(());
+        }
+        let scratch = Scratch::new(&self.folder)?;
+        self.publish(scratch, &diffed.diff_id, entries, diffed.bytes, chain)?;
+        trace.skip(body, "it is unpacked when somebody needs its files");
+        Ok(())
+    }
+
+    /// Gives what is in `scratch`, a tree or nothing, its layer's name.
     fn publish(
         &self,
         scratch: Scratch,
@@ -429,10 +461,15 @@ impl Layers {
         chain: &ChainId,
     ) -> Result<(), Error> {
         let record = Record { diff_id: diff_id.clone(), entries, bytes };
-        let note = scratch.path.join("layer.json");
+        let (tree, note) = (scratch.path.join("fs"), scratch.path.join("layer.json"));
         let text = serde_json::to_vec(&record).map_err(|error| disk("write", &note)(error.into()))?;
         fs::write(&note, text).map_err(disk("write", &note))?;
-        match fs::rename(&scratch.path, self.home(chain)) {
+        let mut renamed = fs::rename(&scratch.path, self.home(chain));
+        if renamed.is_err() && self.is_known(chain) {
+            // It was noted before: its tree joins the note, which says the same.
+            renamed = if tree.exists() { fs::rename(&tree, self.path(chain)) } else { Ok(()) };
+        }
+        match renamed {
             // Another operation made the same layer meanwhile: theirs is as good.
             Err(_) if self.has(chain) => Ok(()),
             other => other.map_err(disk("rename", &scratch.path)),

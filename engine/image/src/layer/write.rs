@@ -7,7 +7,10 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, Mode, OFlags, Stat, getxattr, lgetxattr, listxattr, llistxattr};
+use rustix::fs::{
+    FileType, Mode, OFlags, Stat, getxattr, lgetxattr, listxattr, listxattr_query, llistxattr,
+    llistxattr_query,
+};
 use rustix::io::Errno;
 use tar::{EntryType, Header};
 
@@ -162,17 +165,14 @@ pub fn attributes_of(path: &std::path::Path) -> Result<Attributes, Error> {
 
 fn attributes_at(target: &[u8], path: &[u8], follow: bool) -> Result<Attributes, Error> {
     let at = |act| move |errno: Errno| failed(act, path, errno.into());
-    // Most files have none: that is known before a buffer is needed.
-    let mut nothing: [u8; 0] = [];
-    let listed = |names: &mut [u8]| match follow {
-        true => listxattr(target, names),
-        false => llistxattr(target, names),
-    };
-    if matches!(listed(&mut nothing), Ok(0) | Err(Errno::NOTSUP)) {
+    // Most files have none: that is known before a buffer is needed. (With an empty buffer, rustix tells nothing.)
+    let asked = if follow { listxattr_query(target) } else { llistxattr_query(target) };
+    if matches!(asked, Ok(0) | Err(Errno::NOTSUP)) {
         return Ok(Vec::new());
     }
     let mut names = vec![0; 64 * 1024];
-    let length = listed(&mut names[..]).map_err(at("list the extended attributes of"))?;
+    let listed = if follow { listxattr(target, &mut names[..]) } else { llistxattr(target, &mut names[..]) };
+    let length = listed.map_err(at("list the extended attributes of"))?;
     let mut found = Vec::new();
     for key in names[..length].split(|byte| *byte == 0).filter(|key| !key.is_empty()) {
         if matches!(key, b"trusted.overlay.redirect" | b"trusted.overlay.metacopy") {

@@ -184,36 +184,63 @@ fn write(source: &Source, dockerfile: &str, out: &mut impl Write) -> io::Result<
         }
         Source::Folder { folder, ignore, extra } => {
             let mut tar = tar::Builder::new(out);
-            tar.follow_symlinks(false);
-            let mut waiting = vec![PathBuf::new()];
-            while let Some(inner) = waiting.pop() {
-                let mut names: Vec<_> = std::fs::read_dir(folder.join(&inner))?
-                    .map(|entry| entry.map(|e| e.file_name()))
-                    .collect::<Result<_, _>>()?;
-                names.sort_unstable();
-                for name in names.into_iter().rev() {
-                    let path = inner.join(name);
-                    let text = path.to_string_lossy().into_owned();
-                    let metadata = std::fs::symlink_metadata(folder.join(&path))?;
-                    // The daemon needs these two; it leaves them out itself where they are ignored.
-                    let needed = text == dockerfile || text == ".dockerignore";
-                    if metadata.is_dir() && !ignore.prunes(&text) {
-                        waiting.push(path.clone());
-                    }
-                    if !needed && ignore.ignores(&text) {
-                        continue;
-                    }
-                    if metadata.is_dir() || metadata.is_file() || metadata.is_symlink() {
-                        entry(&mut tar, &folder.join(&path), &path, &metadata)?;
-                    }
+            // The daemon needs these, and knows best what to leave out when it has them first; where they are
+            // ignored, it leaves them out of the image itself.
+            let first =
+                [format!("{dockerfile}.dockerignore"), ".dockerignore".to_owned(), dockerfile.to_owned()];
+            for path in first.iter().map(Path::new) {
+                let place = folder.join(path);
+                if let Ok(metadata) = std::fs::symlink_metadata(&place)
+                    && !metadata.is_dir()
+                {
+                    entry(&mut tar, &place, path, &metadata)?;
                 }
             }
+            let is_first = |path: &str, metadata: &std::fs::Metadata| {
+                !metadata.is_dir() && first.iter().any(|first| first == path)
+            };
+            walk(folder, ignore, |path, text, metadata| match is_first(text, metadata) {
+                true => Ok(()),
+                false => entry(&mut tar, &folder.join(path), path, metadata),
+            })?;
             if let Some(bytes) = extra {
                 alone(&mut tar, dockerfile, bytes)?;
             }
             tar.into_inner().map(drop)
         }
     }
+}
+
+/// Goes through a folder, sorted by names, and takes what is not ignored.
+fn walk(
+    folder: &Path,
+    ignore: &Ignore,
+    mut take: impl FnMut(&Path, &str, &std::fs::Metadata) -> io::Result<()>,
+) -> io::Result<()> {
+    // What is still to come, the next one last.
+    let mut waiting = names(folder, Path::new(""))?;
+    while let Some(path) = waiting.pop() {
+        let text = path.to_string_lossy();
+        let metadata = std::fs::symlink_metadata(folder.join(&path))?;
+        let ignored = ignore.ignores(&text);
+        if !ignored && (metadata.is_dir() || metadata.is_file() || metadata.is_symlink()) {
+            take(&path, &text, &metadata)?;
+        }
+        if metadata.is_dir() && !(ignored && ignore.prunes(&text)) {
+            let inner = names(folder, &path)?;
+            waiting.extend(inner);
+        }
+    }
+    Ok(())
+}
+
+/// The paths of what is in a folder, the first one last.
+fn names(folder: &Path, inner: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder.join(inner))?;
+    let mut paths =
+        entries.map(|entry| Ok(inner.join(entry?.file_name()))).collect::<io::Result<Vec<_>>>()?;
+    paths.sort_unstable_by(|one, other| other.cmp(one));
+    Ok(paths)
 }
 
 /// One entry, as root's: who owns the files here is nobody's business in the image.

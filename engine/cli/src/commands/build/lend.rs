@@ -5,12 +5,19 @@
 //!   POST …/agents/NAME, upgrade  a line that waits; with its first byte it is joined to the agent here
 //! ```
 //!
+//! Keys that are named by their files get an agent of their own, for as long as the build takes: ssh-agent(1) of this
+//! machine. No key leaves it.
+//!
 //! Nothing of them is in the build's own request. A daemon that isn't Glassdock's gets them only through
 //! BuildKit, so there they are refused.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use serde_json::json;
@@ -36,12 +43,25 @@ pub(crate) struct Lent {
     /// The header's value, if anything is lent.
     pub header: Option<String>,
     _lines: JoinSet<()>,
+    _agents: Vec<OwnAgent>,
 }
 
 /// Lends what the flags name.
 pub(crate) async fn lend(cx: &mut Context, args: &Args) -> Result<Lent, Failure> {
     let secrets: BTreeMap<String, String> = args.all("secret").map(secret).collect::<Result<_, _>>()?;
-    let agents: BTreeMap<String, String> = args.all("ssh").map(agent).collect::<Result<_, _>>()?;
+    let (mut agents, mut own) = (BTreeMap::new(), Vec::new());
+    for flag in args.all("ssh") {
+        let (id, socket) = match agent(flag)? {
+            Agent::Socket(id, socket) => (id, socket),
+            Agent::Keys(id, files) => {
+                let agent = OwnAgent::start(flag, &files)?;
+                let socket = agent.socket().to_string_lossy().into_owned();
+                own.push(agent);
+                (id, socket)
+            }
+        };
+        agents.insert(id, socket);
+    }
     if secrets.is_empty() && agents.is_empty() {
         return Ok(Lent::default());
     }
@@ -62,7 +82,7 @@ pub(crate) async fn lend(cx: &mut Context, args: &Args) -> Result<Lent, Failure>
             lines.spawn(serve(cx.client.another(), path.clone(), socket.clone()));
         }
     }
-    Ok(Lent { header: Some(id), _lines: lines })
+    Ok(Lent { header: Some(id), _lines: lines, _agents: own })
 }
 
 /// Gives lines to an agent, one after the other, until the build is over.
@@ -132,23 +152,126 @@ fn secret(flag: &str) -> Result<(String, String), Failure> {
     Ok((id.to_owned(), base64::engine::general_purpose::STANDARD.encode(bytes)))
 }
 
-/// `default`, or `NAME=SOCKET`.
-fn agent(flag: &str) -> Result<(String, String), Failure> {
-    let (id, socket) = flag.split_once('=').unwrap_or((flag, ""));
-    let socket = match socket {
-        "" => std::env::var("SSH_AUTH_SOCK").ok().filter(|socket| !socket.is_empty()).ok_or_else(|| {
-            Failure::say(format!("invalid ssh {flag:?}: no agent runs here (SSH_AUTH_SOCK is not set); start one: eval $(ssh-agent)"))
-        })?,
-        socket => socket.to_owned(),
+/// What an `--ssh` means.
+#[derive(Debug, PartialEq, Eq)]
+enum Agent {
+    /// An agent that runs, by its socket.
+    Socket(String, String),
+    /// Files of keys.
+    Keys(String, Vec<String>),
+}
+
+/// `default`, `NAME=SOCKET`, or `NAME=KEY[,KEY]`.
+fn agent(flag: &str) -> Result<Agent, Failure> {
+    let (id, paths) = flag.split_once('=').unwrap_or((flag, ""));
+    let id = if id.is_empty() { "default" } else { id }.to_owned();
+    let running = std::env::var("SSH_AUTH_SOCK").ok().filter(|socket| !socket.is_empty());
+    let paths: Vec<String> = match (paths, running) {
+        ("", Some(socket)) => vec![socket],
+        ("", None) => {
+            return Err(Failure::say(format!(
+                "invalid ssh {flag:?}: no agent runs here (SSH_AUTH_SOCK is not set); start one: eval $(ssh-agent)"
+            )));
+        }
+        (paths, _) => paths.split(',').map(str::to_owned).collect(),
     };
-    use std::os::unix::fs::FileTypeExt;
-    let metadata = std::fs::metadata(&socket).map_err(|error| file_failure("stat", &socket, &error))?;
-    if !metadata.file_type().is_socket() {
-        return Err(Failure::say(format!(
-            "invalid ssh {flag:?}: {socket} is no socket of an agent; keys are given to an agent: ssh-add {socket}"
-        )));
+    let mut sockets = 0;
+    for path in &paths {
+        let metadata = std::fs::metadata(path).map_err(|error| file_failure("stat", path, &error))?;
+        sockets += usize::from(metadata.file_type().is_socket());
+        if !metadata.file_type().is_socket() && !metadata.is_file() {
+            return Err(Failure::say(format!(
+                "invalid ssh {flag:?}: {path} is neither an agent's socket nor a key"
+            )));
+        }
     }
-    Ok((if id.is_empty() { "default" } else { id }.to_owned(), socket))
+    match (sockets, paths.as_slice()) {
+        (0, _) => Ok(Agent::Keys(id, paths)),
+        (1, [socket]) => Ok(Agent::Socket(id, socket.clone())),
+        _ => Err(Failure::say(format!(
+            "invalid ssh {flag:?}: only a single agent socket can be set, and no keys beside it"
+        ))),
+    }
+}
+
+/// How long an agent that is started may take to listen.
+const START_TIME: Duration = Duration::from_secs(10);
+
+/// An agent for keys from files; it ends with this.
+struct OwnAgent {
+    folder: PathBuf,
+    child: Child,
+}
+
+impl OwnAgent {
+    fn start(flag: &str, keys: &[String]) -> Result<Self, Failure> {
+        let failed = |reason: String| Failure::say(format!("invalid ssh {flag:?}: {reason}"));
+        static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("glassdock-ssh-{}-{number}", std::process::id()));
+        let shown = folder.display().to_string();
+        // Made here and nowhere else: somebody else's folder of that name is an error.
+        DirBuilder::new()
+            .mode(0o700)
+            .create(&folder)
+            .map_err(|error| file_failure("mkdir", &shown, &error))?;
+        let spawned = Command::new("ssh-agent")
+            .arg("-D")
+            .arg("-a")
+            .arg(folder.join("agent"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let child = spawned.map_err(|error| {
+            let _ = std::fs::remove_dir(&folder);
+            failed(format!(
+                "ssh-agent is needed for keys, and can't be started: {}",
+                crate::failure::os_text(&error)
+            ))
+        })?;
+        let agent = Self { folder, child };
+        let begin = Instant::now();
+        while !agent.socket().exists() {
+            if begin.elapsed() > START_TIME {
+                return Err(failed("the agent for its keys does not listen".to_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for key in keys {
+            // Nobody is asked for a passphrase: a build is no place for it.
+            let added = Command::new("ssh-add")
+                .arg("-q")
+                .arg(std::path::absolute(key).unwrap_or_else(|_| PathBuf::from(key)))
+                .env("SSH_AUTH_SOCK", agent.socket())
+                .env("SSH_ASKPASS", "false")
+                .env("SSH_ASKPASS_REQUIRE", "force")
+                .stdin(Stdio::null())
+                .output()
+                .map_err(|error| failed(format!("ssh-add: {}", crate::failure::os_text(&error))))?;
+            if !added.status.success() {
+                let said = String::from_utf8_lossy(&added.stderr);
+                return Err(failed(format!(
+                    "{key} is no key that can be used without a passphrase; give it to an agent: ssh-add {key} ({})",
+                    said.lines().next().unwrap_or("ssh-add failed").trim()
+                )));
+            }
+        }
+        Ok(agent)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.join("agent")
+    }
+}
+
+impl Drop for OwnAgent {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
 }
 
 #[cfg(test)]
@@ -177,7 +300,38 @@ mod tests {
         ] {
             assert!(secret(wrong).is_err(), "{wrong}");
         }
-        assert!(agent(&format!("default={path}")).is_err(), "a file is no socket");
+        let keys = agent(&format!("mine={path},{path}")).unwrap_or_else(|_| panic!("two keys"));
+        assert_eq!(keys, Agent::Keys("mine".into(), vec![path.to_string(), path.to_string()]));
+        assert!(agent("default=/no/such/key").is_err() && agent("default=/tmp").is_err());
+        let begun = OwnAgent::start("mine", &[path.to_string()]);
+        assert!(begun.is_err_and(|failure| failure.to_string().contains("ssh")), "a secret is no key");
         std::fs::remove_file(&file).expect("removed");
+    }
+
+    #[test]
+    fn keys_get_an_agent_of_their_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = folder.path().join("key").display().to_string();
+        let made = |words: &[&str]| {
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-f", &key]).args(words).status()
+        };
+        // A machine without OpenSSH has no keys either.
+        if !made(&["-N", ""]).is_ok_and(|status| status.success()) {
+            return;
+        }
+        let agent =
+            OwnAgent::start("x", std::slice::from_ref(&key)).unwrap_or_else(|failure| panic!("{failure}"));
+        let listed = Command::new("ssh-add").arg("-L").env("SSH_AUTH_SOCK", agent.socket()).output();
+        let listed = String::from_utf8(listed.expect("ssh-add").stdout).expect("text");
+        let public = std::fs::read_to_string(format!("{key}.pub")).expect("the public half");
+        assert_eq!(listed.split(' ').nth(1), public.split(' ').nth(1));
+        let place = agent.folder.clone();
+        drop(agent);
+        assert!(!place.exists());
+        // One with a passphrase is told, and nobody is asked.
+        std::fs::remove_file(&key).expect("removed");
+        assert!(made(&["-N", "secret words"]).is_ok_and(|status| status.success()));
+        let refused = OwnAgent::start("x", std::slice::from_ref(&key)).err().expect("refused").to_string();
+        assert!(refused.contains("passphrase"), "{refused}");
     }
 }

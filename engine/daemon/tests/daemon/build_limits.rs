@@ -1,0 +1,155 @@
+//! Builds that are large, or take all there is.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::build::{build, context, said};
+use crate::build_mounts::post;
+use crate::support::{Lab, eventually, lab};
+
+fn nothing_is_left(lab: &Lab) {
+    let count = |folder: &str| std::fs::read_dir(lab.root().join(folder)).map_or(0, Iterator::count);
+    assert!(eventually(|| count("builds") == 0));
+    assert!(eventually(|| lab.json("GET", "/containers/json?all=1", "").1 == serde_json::json!([])));
+}
+
+/// The most memory that the daemon ever had, in KiB.
+fn peak(lab: &Lab) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", lab.daemon_pid())).expect("a status");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[test]
+fn a_hundred_thousand_files_take_little() {
+    let Some(lab) = lab() else { return };
+    let dockerfile = "FROM busybox\nCOPY d7 /d7\nRUN test $(ls /d7 | wc -l) = 1000\nCOPY */x99 /all/\n";
+    let names: Vec<String> = (0..100_000).map(|at| format!("d{}/x{}", at / 1000, at % 1000)).collect();
+    let mut files: Vec<(&str, &[u8])> = vec![("Dockerfile", dockerfile.as_bytes())];
+    files.extend(names.iter().map(|name| (name.as_str(), name.as_bytes())));
+    let before = peak(&lab);
+    let words = post(&lab, "t=large", "", &files);
+    let end = &words[words.len().saturating_sub(500)..];
+    assert!(words.contains("Successfully built"), "{end}");
+    let again = post(&lab, "t=large", "", &files);
+    assert_eq!(again.matches("Using cache").count(), 3, "{again}");
+    let grown = peak(&lab) - before;
+    assert!(grown < 128 * 1024, "the daemon took {grown} KiB more");
+    // One of them changed: the step that copies it is done again, no other.
+    let place = files.iter().position(|(name, _)| *name == "d5/x99").expect("there");
+    files[place].1 = b"another";
+    let changed = post(&lab, "t=large", "", &files);
+    assert_eq!(changed.matches("Using cache").count(), 2, "{changed}");
+    nothing_is_left(&lab);
+}
+
+#[test]
+fn attributes_of_files_come_along() {
+    let Some(lab) = lab() else { return };
+    let mut tar = tar::Builder::new(Vec::new());
+    let dockerfile = "FROM busybox AS one\nCOPY dir /dir\nFROM busybox\nCOPY --from=one /dir /again\n";
+    for (path, content) in [("Dockerfile", dockerfile), ("dir/plain", "p"), ("dir/a", "a"), ("dir/b", "b")] {
+        if path != "Dockerfile" && !path.ends_with("plain") {
+            let value: &[u8] = content.as_bytes();
+            tar.append_pax_extensions([("SCHILY.xattr.user.note", value)]).expect("written");
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(content.len() as u64);
+        tar.append_data(&mut header, path, content.as_bytes()).expect("written");
+    }
+    let archive = lab.root().join("context.tar");
+    std::fs::write(&archive, tar.into_inner().expect("an archive")).expect("written");
+    let socket = lab.socket();
+    let sent = Command::new("curl")
+        .args(["-s", "-X", "POST", "-H", "content-type: application/x-tar", "--unix-socket"])
+        .arg(&socket)
+        .arg("-T")
+        .arg(&archive)
+        .arg("http://x/build?t=noted")
+        .output();
+    let Ok(sent) = sent else { return };
+    assert!(said(&sent).contains("Successfully built"), "{}", said(&sent));
+    let layers = std::fs::read_dir(lab.root().join("layers")).expect("layers");
+    let again: Vec<PathBuf> = layers.flatten().map(|entry| entry.path().join("fs/again")).collect();
+    let folder = again.iter().find(|path| path.is_dir()).expect("the layer of the last COPY");
+    for (name, wanted) in [("plain", None), ("a", Some("a")), ("b", Some("b"))] {
+        let found = glassdock_image::layer::attributes_of(&folder.join(name)).expect("attributes");
+        let wanted = wanted.map(|value: &str| (b"user.note".to_vec(), value.as_bytes().to_vec()));
+        assert_eq!(found, wanted.into_iter().collect::<Vec<_>>(), "{name}");
+    }
+}
+
+/// A control group that few processes fit into; it goes with this.
+struct Narrow(PathBuf);
+
+impl Narrow {
+    fn new(name: &str) -> Option<Self> {
+        // With the second version of control groups, and with the first.
+        ["/sys/fs/cgroup", "/sys/fs/cgroup/pids"].iter().find_map(|root| {
+            let path = Path::new(root).join(name);
+            std::fs::create_dir(&path).ok()?;
+            let group = Self(path);
+            let limit = group.0.join("pids.max");
+            (limit.exists() && std::fs::write(limit, "60").is_ok()).then_some(group)
+        })
+    }
+}
+
+impl Drop for Narrow {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_command_that_forks_without_end_comes_to_one() {
+    let Some(lab) = lab() else { return };
+    let name = format!("{}-pids", lab.bridge());
+    let Some(group) = Narrow::new(&name) else { return };
+    let dockerfile = "FROM busybox\nRUN while true; do sleep 600 & done\n";
+    let words = post(
+        &lab,
+        &format!("t=never&forcerm=1&cgroupparent=/{name}"),
+        "",
+        &[("Dockerfile", dockerfile.as_bytes())],
+    );
+    assert!(words.contains("returned a non-zero code") && words.contains("fork"), "{words}");
+    assert_eq!(lab.request("GET", "/images/never/json", "").0, 404);
+    nothing_is_left(&lab);
+    // The engine takes a group away that has become empty.
+    let left = || std::fs::read_to_string(group.0.join("pids.current")).unwrap_or_default();
+    assert!(eventually(|| matches!(left().trim(), "" | "0")), "processes are left: {}", left());
+}
+
+/// A small file system; it goes with this.
+struct Small(PathBuf);
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_command_that_fills_the_disk_leaves_nothing() {
+    let Some(lab) = lab() else { return };
+    let place = lab.root().join("containers");
+    std::fs::create_dir_all(&place).expect("a folder");
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "none"]).arg(&place).status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        return;
+    }
+    let _small = Small(place.clone());
+    let folder = context(&[("Dockerfile", "FROM busybox\nRUN dd if=/dev/zero of=/big bs=1M count=100\n")]);
+    let Some(output) = build(&lab, folder.path(), &["-t", "never", "--force-rm"]) else { return };
+    let words = said(&output);
+    assert!(!output.status.success() && words.contains("No space left"), "{words}");
+    assert_eq!(lab.request("GET", "/images/never/json", "").0, 404);
+    nothing_is_left(&lab);
+    assert_eq!(std::fs::read_dir(&place).map_or(0, Iterator::count), 0, "the container's folder is gone");
+    // There is room again.
+    let folder = context(&[("Dockerfile", "FROM busybox\nRUN dd if=/dev/zero of=/some bs=1M count=2\n")]);
+    let output = build(&lab, folder.path(), &["-t", "fits"]).expect("docker");
+    assert!(output.status.success(), "{}", said(&output));
+}
