@@ -26,7 +26,7 @@ pub(crate) async fn events(cx: &mut Context, args: &Args) -> Result<(), Failure>
         })?)
     };
     let time = |name: &str| match args.last(name).filter(|given| !given.is_empty()) {
-        Some(given) => api_time(given).map_err(|reason| Failure::say(reason)),
+        Some(given) => api_time(given).map_err(Failure::say),
         None => Ok(String::new()),
     };
     let (since, until) = (time("since")?, time("until")?);

@@ -64,14 +64,14 @@ const ROW: usize = 1024;
 ///
 /// Internal, if a row can't be JSON.
 pub(crate) fn rows(engine: &Engine, chosen: &[Arc<Container>], with_size: bool) -> Result<Vec<u8>, Error> {
-    let mut text = Vec::with_capacity(chosen.len() * ROW + 2);
-    text.push(b'[');
+    let mut text = Text(Vec::with_capacity(chosen.len() * ROW + 2));
+    text.0.push(b'[');
     let linked = super::links::names(engine);
     let mut images = super::image::Meanings::default();
     for container in chosen {
         let size = with_size.then(|| super::inspect::sizes(container));
-        if text.len() > 1 {
-            text.push(b',');
+        if text.0.len() > 1 {
+            text.0.push(b',');
         }
         container
             .look(|record| {
@@ -81,8 +81,33 @@ pub(crate) fn rows(engine: &Engine, chosen: &[Arc<Container>], with_size: bool) 
             })
             .map_err(|error| Error::of(Kind::Internal, &error))?;
     }
-    text.push(b']');
-    Ok(text)
+    text.0.push(b']');
+    Ok(text.0)
+}
+
+/// Where the rows are written. Most of what JSON's writer writes is one byte long, a quote or a comma,
+/// and hundreds of rows have a hundred thousand of them: those are put down without a call.
+struct Text(Vec<u8>);
+
+impl std::io::Write for Text {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match bytes {
+            [] => {}
+            [byte] => self.0.push(*byte),
+            bytes => self.0.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 fn choose(call: &Call, filters: &Filters) -> Result<Vec<Arc<Container>>, Error> {

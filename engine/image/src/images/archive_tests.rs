@@ -174,3 +174,29 @@ fn an_archive_in_any_compression_becomes_a_layer() {
         );
     }
 }
+
+#[test]
+fn a_load_tells_how_far_it_is() {
+    let (_folder, images) = open();
+    make(&images, &["a", "b"], &["one:1"]).expect("an image");
+    let archive = saved(&images, &["one:1"]);
+    let (_other, others) = open();
+    let told = std::cell::RefCell::new(Vec::new());
+    let tell = |loading: Loading| told.borrow_mut().push(loading);
+    others.load_archive(&Trace::off(), archive.as_slice(), &|_| None, &tell).expect("loaded");
+    let told = told.into_inner();
+    for layer in &others.resolve("one:1").expect("an image").layers {
+        let of_layer: Vec<_> = told
+            .iter()
+            .filter_map(|loading| match loading {
+                Loading::Layer(id, size) if *id == layer.diff_id => Some((0, *size)),
+                Loading::Some(id, done, size) if *id == layer.diff_id => Some((*done, *size)),
+                Loading::Done(id, size) if *id == layer.diff_id => Some((*size, *size)),
+                _ => None,
+            })
+            .collect();
+        assert!(of_layer.len() >= 3, "begin, some, end: {told:?}");
+        assert!(of_layer.is_sorted_by_key(|(done, _)| *done), "{of_layer:?}");
+        assert!(of_layer.iter().all(|(done, size)| done <= size && *size == layer.blob.size), "{of_layer:?}");
+    }
+}
