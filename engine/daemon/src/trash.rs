@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 /// Where folders wait, below the engine's root.
 const TRASH: &str = "trash";
 
-/// Puts a folder aside, and removes it in the background.
+/// Puts a folder aside, and removes it in the background; where it can't be moved, on another file
+/// system for instance, it is removed where it is.
 ///
 /// # Errors
 ///
-/// If it isn't there or can't be moved; it is where it was then.
+/// If it isn't there, or can't be removed either.
 pub fn discard(root: &Path, folder: &Path) -> io::Result<()> {
     let trash = root.join(TRASH);
     let name = folder.file_name().ok_or(io::ErrorKind::InvalidInput)?;
@@ -27,7 +28,12 @@ pub fn discard(root: &Path, folder: &Path) -> io::Result<()> {
         }
         moved => moved,
     };
-    moved.map(|()| remove_later(to))
+    match moved {
+        Ok(()) => remove_later(to),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
+        Err(_) => fs::remove_dir_all(folder)?,
+    }
+    Ok(())
 }
 
 /// Removes what an earlier engine left in the trash, in the background.

@@ -221,20 +221,54 @@ fn each(map: &mut Map<String, Value>, name: &str, work: impl Fn(&mut Map<String,
     }
 }
 
+/// Where an object says which of its fields were left out: JSON leaves them out again. No field has such a name.
+pub(super) const LEFT_OUT: &str = "\u{0}left out";
+
 /// Adds the fields that are left out.
 fn fill(map: &mut Map<String, Value>, fields: &[(&str, Empty)]) {
+    let mut left_out = Vec::new();
     for (name, empty) in fields {
-        map.entry(*name).or_insert_with(|| value_of(*empty));
+        if !map.contains_key(*name) {
+            map.insert((*name).to_owned(), value_of(*empty));
+            left_out.push(Value::from(*name));
+        }
+    }
+    if !left_out.is_empty() {
+        map.insert(LEFT_OUT.to_owned(), Value::Array(left_out));
     }
 }
 
 /// Puts the fields in order, with those that are left out; others come behind.
 fn order(map: &mut Map<String, Value>, fields: &[(&str, Empty)]) {
     let mut given = std::mem::take(map);
+    let mut left_out = Vec::new();
     for (name, empty) in fields {
-        map.insert((*name).to_owned(), given.remove(*name).unwrap_or_else(|| value_of(*empty)));
+        let value = given.remove(*name).unwrap_or_else(|| {
+            left_out.push(Value::from(*name));
+            value_of(*empty)
+        });
+        map.insert((*name).to_owned(), value);
     }
     map.extend(given);
+    if !left_out.is_empty() {
+        map.insert(LEFT_OUT.to_owned(), Value::Array(left_out));
+    }
+}
+
+/// A value without the fields that [`completed`] added.
+pub(super) fn given(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let left_out = map.get(LEFT_OUT).and_then(Value::as_array);
+            let is_given = |name: &str| {
+                name != LEFT_OUT && !left_out.is_some_and(|names| names.iter().any(|other| other == name))
+            };
+            let fields = map.iter().filter(|(name, _)| is_given(name));
+            Value::Object(fields.map(|(name, value)| (name.clone(), given(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(given).collect()),
+        value => value.clone(),
+    }
 }
 
 fn value_of(empty: Empty) -> Value {
@@ -296,8 +330,9 @@ mod tests {
         let names: Vec<&String> = config.as_object().expect("a map").keys().collect();
         assert_eq!(
             (names.len(), names[0].as_str(), names[14].as_str()),
-            (CONFIG.len() + 1, "Hostname", "Image")
+            (CONFIG.len() + 2, "Hostname", "Image")
         );
+        assert_eq!(given(&config), serde_json::json!({"Hostname": "h", "Image": "a", "New": 1}));
         assert_eq!(config["StopSignal"], "");
         assert_eq!(completed("node", serde_json::json!({"Config": {}})), serde_json::json!({"Config": {}}));
     }

@@ -56,6 +56,8 @@ struct Exec {
     pid: u32,
     /// The order of their making.
     number: u64,
+    /// Hears what its process tells the trace.
+    receiver: Option<Arc<Receiver>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -97,6 +99,11 @@ impl Execs {
 
     /// An exec's process has ended.
     pub(crate) fn ended(&self, engine: &Engine, id: &str, status: i32) {
+        // What led to the end is told in the operation that still waits for it.
+        let receiver = self.lock().get_mut(id).and_then(|exec| exec.receiver.take());
+        if let Some(receiver) = receiver {
+            receiver.drain();
+        }
         let container = {
             let mut execs = self.lock();
             let Some(exec) = execs.get_mut(id) else { return };
@@ -118,6 +125,7 @@ impl Execs {
     pub(crate) fn container_ended(&self, container: &str) {
         for exec in self.lock().values_mut().filter(|exec| exec.container == container && exec.running) {
             exec.running = false;
+            exec.receiver = None;
             exec.exit_code.get_or_insert(137);
         }
         self.ended.notify_waiters();
@@ -170,7 +178,16 @@ impl Execs {
         let container = container.to_owned();
         execs.insert(
             id,
-            Exec { container, request, running: false, started: false, exit_code: None, pid: 0, number },
+            Exec {
+                container,
+                request,
+                running: false,
+                started: false,
+                exit_code: None,
+                pid: 0,
+                number,
+                receiver: None,
+            },
         );
     }
 
@@ -359,7 +376,9 @@ impl Begin {
         match begun {
             Ok(stream) => Ok(stream),
             Err((error, status)) => {
-                let failed = |exec: &mut Exec| (exec.running, exec.exit_code) = (false, Some(status));
+                let failed = |exec: &mut Exec| {
+                    (exec.running, exec.exit_code, exec.receiver) = (false, Some(status), None);
+                };
                 self.engine.execs.change(&self.id, failed);
                 Err(error)
             }
@@ -376,6 +395,7 @@ impl Begin {
             let (near, far) = Channel::pair().map_err(|error| cannot(error.into()))?;
             let story = vec!["exec".to_owned(), container.name()];
             let hears = Receiver::spawn(&engine.operations, part.operation(), near, story);
+            engine.execs.change(&self.id, |exec| exec.receiver = Some(Arc::clone(&hears)));
             (channel, receiver) = (Some(far), Some(hears));
         }
         let action = format!("exec_start: {}", request.cmd.join(" "));

@@ -8,7 +8,7 @@ use crate::show::typed;
 /// names: structs of the API have capital names, maps hardly ever.
 pub(super) fn is_struct(map: &Map<String, Value>) -> bool {
     !map.is_empty()
-        && map.keys().all(|key| {
+        && map.keys().filter(|key| *key != typed::LEFT_OUT).all(|key| {
             key.starts_with(|letter: char| letter.is_ascii_uppercase()) && !key.contains(['=', '/'])
         })
 }
@@ -39,7 +39,8 @@ pub(super) fn value(value: &Value, out: &mut String) {
         }
         Value::Object(map) if is_struct(map) => {
             out.push('{');
-            for (at, (name, item)) in map.iter().enumerate() {
+            let fields = map.iter().filter(|(name, _)| *name != typed::LEFT_OUT);
+            for (at, (name, item)) in fields.enumerate() {
                 if at > 0 {
                     out.push(' ');
                 }
@@ -265,5 +266,5 @@ pub(crate) fn json(value: &Value) -> String {
         let text = Value::Object(map).to_string();
         return text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
     }
-    value.to_string()
+    typed::given(value).to_string()
 }
