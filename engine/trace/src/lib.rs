@@ -17,7 +17,7 @@
 //!        └─► Channel      from a shim or a container's init to the daemon
 //! ```
 //!
-//! Reading order: the words ([`vocabulary`]), what is written ([`event`], [`line`]), who
+//! Reading order: the words ([`vocabulary`]), what is written ([`event`], [`mod@line`]), who
 //! writes ([`tracer`]), who may hold the writer ([`gate`]), where it goes
 //! ([`recording`], [`channel`]); then how a trace is read: ([`reading`], [`tree`]),
 //! in words ([`narration`], [`template`], [`render`]), by questions ([`query`]), and made
