@@ -14,7 +14,8 @@
 //! with the next event that gets through.
 //!
 //! A message costs more than its event. Init, which tells a hundred of them within a few
-//! milliseconds, puts them on a [`Tape`] that its shim reads and sends on.
+//! milliseconds, puts them on a [`Tape`] that its shim reads and sends on. Init may be killed at
+//! any moment then; only with its shim, what was not sent on is lost, uncounted.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

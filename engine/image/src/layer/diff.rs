@@ -8,12 +8,13 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::Path;
 
+use glassdock_trace::Body;
 use rustix::fs::{Mode, OFlags, open};
 
 use super::walk::{Flavour, Walk};
 use super::write::Writer;
 use super::{Error, disk};
-use crate::digest::{Algorithm, DiffId, Hasher};
+use crate::digest::{Algorithm, ChainId, DiffId, Hasher};
 
 /// What a container changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,24 @@ pub struct Diffed {
     pub bytes: u64,
     /// What an archive can't have: sockets.
     pub passed_over: u64,
+}
+
+impl Diffed {
+    /// Everything in the archive, marks included.
+    pub(super) fn all_entries(&self) -> u64 {
+        self.entries + self.whiteouts
+    }
+
+    /// What would be told if the archive were unpacked as that layer.
+    pub(super) fn as_unpack(&self, chain: &ChainId) -> Body {
+        Body::LayerUnpack {
+            diff_id: self.diff_id.to_string(),
+            chain_id: chain.to_string(),
+            media_type: None,
+            entries: Some(self.all_entries()),
+            bytes: Some(self.bytes),
+        }
+    }
 }
 
 pub(super) fn diff(

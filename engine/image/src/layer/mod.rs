@@ -414,16 +414,8 @@ impl Layers {
             other => other.map_err(disk("rename", upper))?,
         }
         adopt::tidy(&tree, left_out).map_err(disk("tidy", &tree))?;
-        let entries = diffed.entries + diffed.whiteouts;
-        self.publish(scratch, &diffed.diff_id, entries, diffed.bytes, chain)?;
-        let body = Body::LayerUnpack {
-            diff_id: diffed.diff_id.to_string(),
-            chain_id: chain.to_string(),
-            media_type: None,
-            entries: Some(entries),
-            bytes: Some(diffed.bytes),
-        };
-        trace.skip(body, "the changes' own directory became the layer's");
+        self.publish(scratch, &diffed.diff_id, diffed.all_entries(), diffed.bytes, chain)?;
+        trace.skip(diffed.as_unpack(chain), "the changes' own directory became the layer's");
         Ok(true)
     }
 
@@ -433,21 +425,13 @@ impl Layers {
     ///
     /// If the disk refuses.
     pub fn note(&self, trace: &Trace, diffed: &Diffed, chain: &ChainId) -> Result<(), Error> {
-        let entries = diffed.entries + diffed.whiteouts;
-        let body = Body::LayerUnpack {
-            diff_id: diffed.diff_id.to_string(),
-            chain_id: chain.to_string(),
-            media_type: None,
-            entries: Some(entries),
-            bytes: Some(diffed.bytes),
-        };
         if self.has(chain) {
-            trace.skip(body, "the layer is unpacked already");
+            trace.skip(diffed.as_unpack(chain), "the layer is unpacked already");
             return Ok(());
         }
         let scratch = Scratch::new(&self.folder)?;
-        self.publish(scratch, &diffed.diff_id, entries, diffed.bytes, chain)?;
-        trace.skip(body, "it is unpacked when somebody needs its files");
+        self.publish(scratch, &diffed.diff_id, diffed.all_entries(), diffed.bytes, chain)?;
+        trace.skip(diffed.as_unpack(chain), "it is unpacked when somebody needs its files");
         Ok(())
     }
 

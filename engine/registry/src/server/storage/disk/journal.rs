@@ -200,14 +200,8 @@ pub(super) fn left_behind(folder: &Path) -> io::Result<Vec<(PathBuf, File, Vec<R
 
 #[cfg(test)]
 mod tests {
+    use super::super::records::tests::acts;
     use super::*;
-
-    fn acts() -> Vec<Act> {
-        vec![
-            Act::Write { key: "a/b".into(), bytes: bytes::Bytes::from_static(b"text") },
-            Act::Remove { key: "c".into() },
-        ]
-    }
 
     #[test]
     fn records_of_many_threads_are_all_there_and_those_of_the_living_are_left_alone() {

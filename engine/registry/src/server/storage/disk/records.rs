@@ -81,10 +81,10 @@ fn decode(body: &[u8]) -> Option<Record> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn acts() -> Vec<Act> {
+    pub(in super::super) fn acts() -> Vec<Act> {
         vec![
             Act::Write { key: "a/b".into(), bytes: bytes::Bytes::from_static(b"text") },
             Act::Remove { key: "c".into() },
