@@ -12,7 +12,7 @@
 //!
 //! See capabilities(7); OCI runtime-spec `config.md`, "capabilities".
 
-use std::fs;
+use std::path::Path;
 
 use glassdock_trace::{Body, Evidence, Trace};
 use rustix::process::{Gid, Uid};
@@ -259,7 +259,7 @@ fn prctl(option: i32, name: &str, first: u64, second: u64) -> Result<i64> {
 }
 
 fn capability_lines() -> Evidence {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = files::words(Path::new("/proc/self/status"));
     let lines = status.lines().filter(|line| line.starts_with("Cap")).map(str::to_owned);
     Evidence::new(format!("/proc/{}/status", files::host_pid()), lines)
 }
@@ -271,20 +271,24 @@ fn capability_lines() -> Evidence {
 /// Those of capget(2).
 pub fn current() -> Result<Sets> {
     let kernel = rustix::thread::capabilities(None).map_err(|error| Error::call("capget", "", error))?;
-    let held = |option, first| {
-        let number = |number: &u32| match first {
-            Some(first) => prctl(option, "", first, (*number).into()),
-            None => prctl(option, "", (*number).into(), 0),
-        };
-        // A number that the kernel does not know is refused with EINVAL.
-        (0..u64::BITS).filter(|at| matches!(number(at), Ok(1))).fold(0, |set, at| set | 1 << at)
+    let held = |is: &dyn Fn(u64) -> Result<i64>| {
+        // The first number that the kernel does not know is refused with EINVAL.
+        let known = (0..u64::BITS).map_while(|at| is(at.into()).ok().map(|held| (at, held)));
+        Set(known.filter(|(_, held)| *held == 1).fold(0, |set, (at, _)| set | 1 << at))
     };
+    let inheritable = Set(kernel.inheritable.bits());
     Ok(Sets {
-        bounding: Set(held(libc::PR_CAPBSET_READ, None)),
+        bounding: held(&|at| prctl(libc::PR_CAPBSET_READ, "", at, 0)),
         effective: Set(kernel.effective.bits()),
         permitted: Set(kernel.permitted.bits()),
-        inheritable: Set(kernel.inheritable.bits()),
-        ambient: Set(held(libc::PR_CAP_AMBIENT, Some(libc::PR_CAP_AMBIENT_IS_SET.cast_unsigned().into()))),
+        // Only what is inheritable can be ambient.
+        ambient: if inheritable.is_empty() {
+            Set::EMPTY
+        } else {
+            let is_set = libc::PR_CAP_AMBIENT_IS_SET.cast_unsigned();
+            held(&|at| prctl(libc::PR_CAP_AMBIENT, "", is_set.into(), at))
+        },
+        inheritable,
     })
 }
 
@@ -321,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_present_sets_are_those_in_proc() {
-        let status = fs::read_to_string("/proc/self/status").expect("every Linux has it");
+        let status = std::fs::read_to_string("/proc/self/status").expect("every Linux has it");
         let line = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it is there");
             Set(u64::from_str_radix(line.trim(), 16).expect("hexadecimal"))

@@ -3,6 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+
+use rustix::fs::IFlags;
 
 /// Writes out everything of the file system that `file` is on; syncfs(2).
 ///
@@ -20,6 +23,20 @@ pub fn begin_write_out(file: &File, offset: u64, length: u64) {
     // SAFETY: the descriptor is open for the length of the call, which touches no memory of ours.
     unsafe {
         libc::sync_file_range(file.as_raw_fd(), offset, length, libc::SYNC_FILE_RANGE_WRITE);
+    }
+}
+
+/// Asks the file system to spread the folders made in this one over the disk, rather than to keep them
+/// near it: ext4 then takes each for the top of a tree of its own (`chattr +T`, ioctl_iflags(2)). For
+/// folders of trees that have nothing to do with each other. Without it all of them share one group of
+/// inodes, in which every new file is looked for past those that were there before. A file system that
+/// knows no such wish does as it likes.
+pub fn spread_folders(folder: &Path) {
+    let Ok(folder) = File::open(folder) else { return };
+    if let Ok(flags) = rustix::fs::ioctl_getflags(&folder)
+        && !flags.contains(IFlags::TOPDIR)
+    {
+        let _ = rustix::fs::ioctl_setflags(&folder, flags | IFlags::TOPDIR);
     }
 }
 

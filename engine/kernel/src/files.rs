@@ -2,7 +2,9 @@
 //!
 //! Nothing here fails: evidence that can't be read is left out.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::Path;
 
 use glassdock_trace::Evidence;
 
@@ -11,19 +13,38 @@ use crate::namespace::Set;
 /// The calling thread's mount table: a thread may have a mount namespace of its own.
 const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
+/// So long most files of `/proc` are, in bytes. Their length is not told before they are read, and a buffer that
+/// grows as the words come takes ten calls for what one can do.
+const LENGTH: usize = 8 * 1024;
+
+/// What a file of `/proc` says; nothing, if it can't be read.
+#[must_use]
+pub(crate) fn words(path: &Path) -> String {
+    File::open(path).map(words_of).unwrap_or_default()
+}
+
+/// As [`words`], of a file that is open.
+pub(crate) fn words_of(mut file: File) -> String {
+    let mut words = String::with_capacity(LENGTH);
+    match file.read_to_string(&mut words) {
+        Ok(_) => words,
+        Err(_) => String::new(),
+    }
+}
+
 /// The line of this thread's mount table for the mount at `target`, the uppermost if
 /// there are several. `target` is a path as the process sees it, without links.
 #[must_use]
 pub fn mount_line(target: &str) -> Option<String> {
     let wanted = escape(target);
-    let table = fs::read_to_string(MOUNTINFO).ok()?;
+    let table = words(Path::new(MOUNTINFO));
     table.lines().rfind(|line| line.split(' ').nth(4) == Some(&wanted)).map(str::to_owned)
 }
 
 /// This thread's whole mount table.
 #[must_use]
 pub fn mount_table() -> Evidence {
-    let table = fs::read_to_string(MOUNTINFO).unwrap_or_default();
+    let table = words(Path::new(MOUNTINFO));
     Evidence::new(format!("/proc/{}/mountinfo", host_tid()), table.lines().map(str::to_owned))
 }
 

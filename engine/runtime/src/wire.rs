@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use glassdock_kernel::process::TapeWriter;
 use glassdock_trace::tracer::Origin;
-use glassdock_trace::{Actor, Channel, ChannelSink, OpId, Sink, TapeSink, Trace, gate::Hold};
+use glassdock_trace::{Actor, Channel, ChannelSink, Gathering, OpId, Sink, TapeSink, Trace, gate::Hold};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -161,6 +161,18 @@ impl Carried {
     ) -> Trace {
         let sink = TapeSink { tape: Arc::new(tape), channel: Arc::clone(channel) };
         self.open_into(Arc::new(sink), channel, actor, share)
+    }
+
+    /// As [`Carried::open`], with events that are gathered until somebody sends them on; not where
+    /// someone steps through.
+    pub(crate) fn open_gathering(
+        &self,
+        gathering: &Arc<Gathering>,
+        channel: &Arc<Channel>,
+        actor: Actor,
+        share: u64,
+    ) -> Trace {
+        self.open_into(Arc::<Gathering>::clone(gathering), channel, actor, share)
     }
 
     fn open_into(&self, sink: Arc<dyn Sink>, channel: &Arc<Channel>, actor: Actor, share: u64) -> Trace {

@@ -14,12 +14,14 @@
 //! with the next event that gets through.
 //!
 //! A message costs more than its event. Init, which tells a hundred of them within a few
-//! milliseconds, puts them on a [`Tape`] that its shim reads and sends on. Init may be killed at
+//! milliseconds, puts them on a [`Tape`] that its shim reads and sends on; the shim gathers its
+//! own ([`Gathering`]) and sends them when it has nothing better to do. Init may be killed at
 //! any moment then; only with its shim, what was not sent on is lost, uncounted.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
@@ -219,11 +221,45 @@ impl AsFd for Channel {
 
 /// Sends events through a channel.
 #[derive(Debug)]
-pub struct ChannelSink(pub std::sync::Arc<Channel>);
+pub struct ChannelSink(pub Arc<Channel>);
 
 impl Sink for ChannelSink {
     fn record(&self, event: Event) {
         self.0.tell(&line_of(&event));
+    }
+}
+
+/// Keeps events until they are [flushed](Gathering::flush): one message for many.
+#[derive(Debug)]
+pub struct Gathering {
+    channel: Arc<Channel>,
+    lines: Mutex<Vec<u8>>,
+}
+
+impl Gathering {
+    /// Events that will go through `channel`.
+    #[must_use]
+    pub fn new(channel: Arc<Channel>) -> Self {
+        Self { channel, lines: Mutex::default() }
+    }
+
+    /// Sends what was gathered.
+    pub fn flush(&self) {
+        let lines = std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner));
+        if !lines.is_empty() {
+            self.channel.tell(&lines);
+        }
+    }
+}
+
+impl Sink for Gathering {
+    fn record(&self, event: Event) {
+        let line = line_of(&event);
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() + line.len() > MESSAGE_LIMIT / 2 {
+            self.channel.tell(&std::mem::take(&mut *lines));
+        }
+        lines.extend_from_slice(&line);
     }
 }
 
@@ -232,9 +268,9 @@ impl Sink for ChannelSink {
 #[derive(Debug)]
 pub struct TapeSink {
     /// Where they are put.
-    pub tape: std::sync::Arc<dyn Tape>,
+    pub tape: Arc<dyn Tape>,
     /// The way for those that the tape has no room for.
-    pub channel: std::sync::Arc<Channel>,
+    pub channel: Arc<Channel>,
 }
 
 impl Sink for TapeSink {

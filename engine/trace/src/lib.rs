@@ -72,7 +72,7 @@ mod errno;
 #[cfg(test)]
 mod samples;
 
-pub use channel::{Channel, ChannelSink, Tape, TapeSink};
+pub use channel::{Channel, ChannelSink, Gathering, Tape, TapeSink};
 pub use event::{Actor, Event, Evidence, Failure, Header, Outcome, Phase, SCHEMA_VERSION};
 pub use gate::{Aborted, Answer, Gate, Stepping};
 pub use reading::Reading;

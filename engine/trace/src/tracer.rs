@@ -197,7 +197,16 @@ impl Trace {
         let inside = Self { span, ..self.clone() };
         let ended = self.operation.is_none();
         let written = Written::default();
-        Span { inside, parent: self.span, body, written, began_ns, evidence: Vec::new(), ended }
+        Span {
+            inside,
+            parent: self.span,
+            body,
+            written,
+            began_ns,
+            acted_ns: None,
+            evidence: Vec::new(),
+            ended,
+        }
     }
 
     /// Records a thing that was observed, or done without being able to fail.
@@ -281,6 +290,7 @@ impl Trace {
             body: event.body.clone(),
             written: event.written.clone(),
             began_ns,
+            acted_ns: None,
             evidence: Vec::new(),
             ended: false,
         };
@@ -343,6 +353,8 @@ pub struct Span {
     /// The body's text, unless the body was changed since.
     written: Written,
     began_ns: u64,
+    /// When the act was over, if it was before the end is told.
+    acted_ns: Option<u64>,
     evidence: Vec<Evidence>,
     ended: bool,
 }
@@ -350,7 +362,16 @@ pub struct Span {
 impl Span {
     fn off(body: Body) -> Self {
         let (inside, written) = (Trace::off(), Written::default());
-        Self { inside, parent: 0, body, written, began_ns: 0, evidence: Vec::new(), ended: true }
+        Self {
+            inside,
+            parent: 0,
+            body,
+            written,
+            began_ns: 0,
+            acted_ns: None,
+            evidence: Vec::new(),
+            ended: true,
+        }
     }
 
     /// The place inside the step.
@@ -363,6 +384,12 @@ impl Span {
     pub fn body_mut(&mut self) -> &mut Body {
         self.written = Written::default();
         &mut self.body
+    }
+
+    /// The act is over: its end is told as of now, whenever that is. For evidence that nobody should
+    /// have to wait for.
+    pub fn acted(&mut self) {
+        self.acted_ns = Some(clock::now_ns());
     }
 
     /// Adds evidence, gathered only if it is recorded.
@@ -407,7 +434,9 @@ impl Span {
         let empty = Body::Operation { command: Vec::new(), status: None, dropped: None };
         let body = std::mem::replace(&mut self.body, empty);
         let mut event = around.event(operation, self.inside.span, Phase::End, body);
-        event.dur_ns = Some(clock::now_ns().saturating_sub(self.began_ns));
+        let ended_ns = self.acted_ns.unwrap_or_else(clock::now_ns);
+        event.t_ns = ended_ns.saturating_sub(operation.start_ns);
+        event.dur_ns = Some(ended_ns.saturating_sub(self.began_ns));
         event.written = std::mem::take(&mut self.written);
         event.result = Some(outcome);
         event.evidence = std::mem::take(&mut self.evidence);

@@ -50,6 +50,7 @@ impl Containers {
     /// If the database or the folder can't be read.
     pub fn open(folder: PathBuf, saved: Saved) -> Result<Self, Error> {
         std::fs::create_dir_all(&folder)?;
+        glassdock_kernel::disk::spread_folders(&folder);
         let mut known = Known::default();
         for (id, text) in saved.all(KIND)? {
             match serde_json::from_str::<Record>(&text) {

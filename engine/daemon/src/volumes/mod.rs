@@ -74,6 +74,7 @@ impl Volumes {
     /// If the database or the folder can't be read.
     pub fn open(folder: PathBuf, saved: Saved) -> Result<Self, Error> {
         std::fs::create_dir_all(&folder)?;
+        glassdock_kernel::disk::spread_folders(&folder);
         let mut known = BTreeMap::new();
         for (id, text) in saved.all(KIND)? {
             match serde_json::from_str::<Volume>(&text) {

@@ -215,6 +215,7 @@ impl Layers {
     pub fn open(root: &Path) -> Result<Self, Error> {
         let folder = root.join("layers");
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(disk("make", &folder))?;
+        glassdock_kernel::disk::spread_folders(&folder);
         for entry in fs::read_dir(&folder).map_err(disk("list", &folder))?.flatten() {
             if entry.file_name().as_encoded_bytes().starts_with(b".") {
                 remove::tree(&entry.path()).map_err(disk("remove", &entry.path()))?;

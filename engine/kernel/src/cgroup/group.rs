@@ -145,7 +145,7 @@ impl Cgroup {
             }
             span.evidence(|| {
                 let source = format!("/proc/{pid}/cgroup");
-                let lines = fs::read_to_string(&source).unwrap_or_default();
+                let lines = files::words(source.as_ref());
                 Evidence::new(source, lines.lines().map(str::to_owned))
             });
             Ok(())

@@ -44,8 +44,7 @@ pub fn pivot_root(trace: &Trace, root: &Detached, path: &Path) -> Result<()> {
             span.evidence(|| {
                 let source = format!("/proc/{pid}/mountinfo");
                 let table = rustix::fs::openat(folder, "mountinfo", OFlags::RDONLY, Mode::empty());
-                let table = table.map(|fd| std::io::read_to_string(std::fs::File::from(fd)));
-                let table = table.ok().and_then(std::io::Result::ok).unwrap_or_default();
+                let table = table.map(|fd| files::words_of(fd.into())).unwrap_or_default();
                 Evidence::new(source, table.lines().map(str::to_owned))
             });
         }

@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use glassdock_trace::{Body, Trace};
+use glassdock_trace::{Body, Span, Trace};
 
 use super::check;
 use super::wait::Process;
@@ -36,6 +36,40 @@ pub struct Child<'a> {
 /// [`crate::Error::Unsupported`] if this process has several threads, since the child could find
 /// their locks held for ever; those of clone3(2).
 pub fn clone_child(trace: &Trace, child: &Child<'_>, body: impl FnOnce() -> u8) -> Result<Process> {
+    let (process, untold) = clone_child_quietly(trace, child, body)?;
+    untold.tell();
+    Ok(process)
+}
+
+/// A birth that was begun in the trace and is over; its end is still to be [told](Untold::tell).
+#[derive(Debug)]
+pub struct Untold {
+    span: Span,
+    pid: u32,
+    namespaces: Set,
+}
+
+impl Untold {
+    /// Tells the end of the birth, with the child's namespaces as evidence.
+    pub fn tell(self) {
+        let Self { mut span, pid, namespaces } = self;
+        if !namespaces.is_empty() {
+            span.evidence(|| files::namespace_links(pid, namespaces));
+        }
+        span.ok();
+    }
+}
+
+/// As [`clone_child`], but what follows need not wait until the evidence is read.
+///
+/// # Errors
+///
+/// As [`clone_child`].
+pub fn clone_child_quietly(
+    trace: &Trace,
+    child: &Child<'_>,
+    body: impl FnOnce() -> u8,
+) -> Result<(Process, Untold)> {
     check_single_thread()?;
     let mut span = trace.begin(body_of(child, None))?;
     let (answer, pidfd) = clone3(child);
@@ -51,13 +85,14 @@ pub fn clone_child(trace: &Trace, child: &Child<'_>, body: impl FnOnce() -> u8) 
         let fd = unsafe { OwnedFd::from_raw_fd(pidfd) };
         Process::from_fd(u32::try_from(pid).unwrap_or(0), fd)
     });
-    if let Ok(process) = &result {
-        *span.body_mut() = body_of(child, Some(process.pid()));
-        if !child.namespaces.is_empty() {
-            span.evidence(|| files::namespace_links(process.pid(), child.namespaces));
-        }
-    }
-    span.finish(result)
+    span.acted();
+    let process = match result {
+        Ok(process) => process,
+        Err(error) => return span.finish(Err(error)),
+    };
+    let pid = process.pid();
+    *span.body_mut() = body_of(child, Some(pid));
+    Ok((process, Untold { span, pid, namespaces: child.namespaces }))
 }
 
 fn body_of(child: &Child<'_>, pid: Option<u32>) -> Body {

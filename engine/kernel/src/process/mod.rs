@@ -26,7 +26,7 @@ mod tape;
 
 mod wait;
 
-pub use child::{Child, clone_child};
+pub use child::{Child, Untold, clone_child, clone_child_quietly};
 pub use exec::{Program, exec, reset_signals};
 pub use memory::trim_memory;
 pub use signal::{Signal, SignalFd};

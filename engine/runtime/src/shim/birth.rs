@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use glassdock_kernel::cgroup::Cgroup;
 use glassdock_kernel::namespace::{self, Kind, Set};
-use glassdock_kernel::process::{self, Child, Process, TapeReader};
-use glassdock_trace::{Actor, Channel, Trace};
+use glassdock_kernel::process::{self, Child, Process, TapeReader, Untold};
+use glassdock_trace::{Actor, Channel, Gathering, Trace};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::serve::{Proc, Server};
@@ -30,7 +30,36 @@ pub(super) fn give_birth(
     channel: Option<Arc<Channel>>,
     control: &OwnedFd,
 ) -> Result<Server, Failed> {
-    let (trace, init_trace, tape) = traces_of_birth(order.carried.as_ref(), channel.as_ref());
+    let (trace, init_trace, later) = traces_of_birth(order.carried.as_ref(), channel.as_ref());
+    match born(order, control, trace, init_trace, later.is_some()) {
+        Ok(mut server) => {
+            if let Some((gathering, told)) = later {
+                server.gathering = Some(gathering);
+                if let Some(first) = server.procs.first_mut() {
+                    first.tape = Some(told);
+                }
+            }
+            Ok(server)
+        }
+        Err(failed) => {
+            // What led to a failure is told before the failure.
+            if let Some((gathering, told)) = later {
+                gathering.flush();
+                told.forward();
+            }
+            Err(failed)
+        }
+    }
+}
+
+/// The birth itself. `later`: nobody waits for what is told of it.
+fn born(
+    order: &Order,
+    control: &OwnedFd,
+    trace: Trace,
+    init_trace: Trace,
+    later: bool,
+) -> Result<Server, Failed> {
     let bundle = Bundle::new(&order.bundle);
     let spec = bundle.spec().map_err(|error| in_step("bundle", &error))?;
     let extras = bundle.extras().map_err(|error| in_step("bundle", &error))?;
@@ -82,7 +111,7 @@ pub(super) fn give_birth(
     // What only the shim may hold: init closes its copies at once, so that an end that
     // the shim closes is closed.
     let mine = Cell::new(Some((listener, sync, streams, control.try_clone().ok())));
-    let init_process = {
+    let (init_process, untold) = {
         let cgroup = undo.cgroup.as_ref();
         let child = Child {
             role: "init",
@@ -91,7 +120,7 @@ pub(super) fn give_birth(
             sibling: false,
         };
         let (spec, extras, mine, given, sync) = (&spec, &extras, &mine, &given, &sync_init);
-        process::clone_child(&trace, &child, move || {
+        process::clone_child_quietly(&trace, &child, move || {
             drop(mine.take());
             init::run(Init {
                 spec,
@@ -115,12 +144,18 @@ pub(super) fn give_birth(
     let Some((listener, sync, streams, _)) = mine.take() else {
         return Err(invalid("namespaces", "the shim lost its own descriptors"));
     };
-    begin(&trace, linux, new, &init_process, &sync).inspect_err(|_| tape.iter().for_each(Told::forward))?;
+    let mut untold = Some(untold);
+    let mut tell = || untold.take().into_iter().for_each(Untold::tell);
+    if !later {
+        tell();
+    }
+    begin(&trace, linux, new, &init_process, &sync).inspect_err(|_| tell())?;
     let oom = undo.cgroup.as_ref().and_then(|cgroup| cgroup.watch_oom().ok().flatten());
     let (folder, cgroup) = undo.keep();
-    let mut first = Proc::first(init_process, sync, streams, trace.clone());
-    first.tape = tape;
-    Ok(Server::new(bundle, folder, listener, cgroup, oom, first, trace, kinds(new, &given)))
+    let first = Proc::first(init_process, sync, streams, trace.clone());
+    let mut server = Server::new(bundle, folder, listener, cgroup, oom, first, trace, kinds(new, &given));
+    server.untold = untold;
+    Ok(server)
 }
 
 /// Maps the users of a new user namespace, and lets init set itself up: not before, so
@@ -149,32 +184,37 @@ pub(super) struct Told {
 }
 
 impl Told {
+    pub(super) fn new(tape: TapeReader, channel: &Arc<Channel>) -> Self {
+        Self { tape, channel: Arc::clone(channel) }
+    }
+
     /// Sends on what init has told until now.
     pub(super) fn forward(&self) {
         self.channel.forward(&self.tape);
     }
 }
 
-/// As [`traces`], with a tape for what init tells, which is much in a short time. Where someone steps
-/// through, each event is told at once.
+/// As [`traces`], with a tape for what init tells, which is much in a short time, and a gathering for
+/// the shim's own. Where someone steps through, each event is told at once.
 fn traces_of_birth(
     carried: Option<&Carried>,
     channel: Option<&Arc<Channel>>,
-) -> (Trace, Trace, Option<Told>) {
+) -> (Trace, Trace, Option<(Arc<Gathering>, Told)>) {
     if let (Some(carried), Some(channel)) = (carried, channel)
         && !carried.is_stepping()
         && let Ok((writer, tape)) = process::tape()
     {
+        let gathering = Arc::new(Gathering::new(Arc::clone(channel)));
+        let shim = carried.open_gathering(&gathering, channel, Actor::Shim, 0);
         let init = carried.open_on(writer, channel, Actor::Init, 1);
-        let told = Told { tape, channel: Arc::clone(channel) };
-        return (carried.open(channel, Actor::Shim, 0), init, Some(told));
+        return (shim, init, Some((gathering, Told::new(tape, channel))));
     }
     let (shim, init) = traces(carried, channel);
     (shim, init, None)
 }
 
 /// The traces of the shim and of init: two shares of the numbers that the order came with.
-pub(super) fn traces(carried: Option<&Carried>, channel: Option<&Arc<Channel>>) -> (Trace, Trace) {
+fn traces(carried: Option<&Carried>, channel: Option<&Arc<Channel>>) -> (Trace, Trace) {
     match (carried, channel) {
         (Some(carried), Some(channel)) => {
             (carried.open(channel, Actor::Shim, 0), carried.open(channel, Actor::Init, 1))

@@ -31,6 +31,7 @@ impl Server {
         let began = proc.phase == Phase::Running;
         proc.phase = Phase::Ended;
         proc.streams.drain();
+        self.flush();
         if index == 0 { self.container_ended(ended, began) } else { self.exec_ended(index, ended, began) }
     }
 
@@ -79,6 +80,7 @@ impl Server {
             self.fail(failed.unwrap_or_else(|| silent_end(ended)));
         }
         self.clean_up();
+        self.flush();
     }
 
     fn count_oom_at_end(&mut self) {

@@ -20,10 +20,10 @@ use glassdock_kernel::path::Root;
 use glassdock_kernel::process::{self, Child, Process};
 use glassdock_kernel::pty::{Pty, Size};
 use glassdock_kernel::{namespace, pty};
-use glassdock_trace::{Channel, Trace};
+use glassdock_trace::{Actor, Channel, Gathering, Trace};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::birth::{io_step, kernel_step, read_bundle, traces};
+use super::birth::{Told, io_step, kernel_step, read_bundle};
 use super::serve::{Phase, Proc, Server, reply};
 use super::streams::{ProcessEnds, Streams};
 use crate::bundle::Stdin;
@@ -43,8 +43,8 @@ impl Server {
         client: UnixStream,
     ) {
         let channel = fds.into_iter().next().map(Channel::from_fd).map(Arc::new);
-        let (_, trace) = traces(carried, channel.as_ref());
-        match self.begin_exec(&spec, &trace) {
+        let traces = Traces::of(carried, channel.as_ref());
+        match self.begin_exec(&spec, traces) {
             Ok(mut proc) => {
                 proc.wait_start.push(client);
                 self.procs.push(proc);
@@ -53,7 +53,7 @@ impl Server {
         }
     }
 
-    fn begin_exec(&self, spec: &ExecSpec, trace: &Trace) -> Result<Proc, Failed> {
+    fn begin_exec(&self, spec: &ExecSpec, traces: Traces) -> Result<Proc, Failed> {
         let first = self.procs.first().filter(|first| first.phase == Phase::Running);
         let first = first.ok_or_else(|| invalid("exec", "the container is not running"))?;
         if spec.id.is_empty() || self.procs.iter().any(|proc| proc.id == spec.id) {
@@ -73,10 +73,11 @@ impl Server {
                 .map_err(|error| io_step("socket", &error.into()))?;
         let between =
             process::clone_child(&Trace::off(), &Child { role: "exec", ..Child::default() }, || {
-                let result = self.go_between(first, spec, trace, &sync_child, ends);
+                let result = self.go_between(first, spec, &traces, &sync_child, ends);
                 let failed = result.err();
                 let status = u8::from(failed.is_some());
                 if let Some(failed) = failed {
+                    traces.flush();
                     let _ = wire::send(&sync_child, &Report::Failed(failed), &[]);
                 }
                 status
@@ -84,7 +85,9 @@ impl Server {
             .map_err(|error| kernel_step("exec", error))?;
         drop(sync_child);
         let ended = between.wait(&Trace::off()).map_err(|error| kernel_step("exec", error))?;
-        self.meet_child(spec, trace, sync, streams, ended)
+        let mut proc = self.meet_child(spec, &traces.shim, sync, streams, ended)?;
+        proc.tape = traces.told;
+        Ok(proc)
     }
 
     /// The one between is gone: what it said, and perhaps its child, is in the socket.
@@ -125,7 +128,7 @@ impl Server {
         &self,
         first: &Proc,
         spec: &ExecSpec,
-        trace: &Trace,
+        traces: &Traces,
         sync: &OwnedFd,
         ends: ProcessEnds,
     ) -> Result<(), Failed> {
@@ -141,7 +144,7 @@ impl Server {
             filter: seccomp.filter(|_| !spec.privileged).map(plan::filter).transpose()?,
         };
         let host_proc = File::open("/proc").map_err(|error| io_step("exec", &error))?;
-        let trace = &trace.with_pid(glassdock_kernel::files::host_pid());
+        let trace = &traces.between.with_pid(glassdock_kernel::files::host_pid());
         if let Some(cgroup) = &self.cgroup {
             cgroup.enter(trace).map_err(|error| kernel_step("cgroup", error))?;
         }
@@ -159,7 +162,7 @@ impl Server {
                 given: &[],
                 cgroup: None,
                 sync,
-                trace: trace.with_pid(pid_on(&host_proc)),
+                trace: traces.child.with_pid(pid_on(&host_proc)),
                 ends,
                 root: None,
                 secrets: Vec::new(),
@@ -172,7 +175,51 @@ impl Server {
             init::become_exec(init)
         })
         .map_err(|error| kernel_step("exec", error))?;
+        // Before the shim knows of the child, and sends on what that has told.
+        traces.flush();
         wire::send(sync, &Report::Child(made.pid()), &[]).map_err(|error| io_step("exec", &error))
+    }
+}
+
+/// The traces of an exec: one for each process that has a part in it.
+struct Traces {
+    /// For the end of the execve(2), which the shim sees.
+    shim: Trace,
+    /// For the one between, which sends what it gathered before it ends.
+    between: Trace,
+    gathering: Option<Arc<Gathering>>,
+    /// For the process itself, until its program.
+    child: Trace,
+    /// What the process tells, where that goes over the shim.
+    told: Option<Told>,
+}
+
+impl Traces {
+    /// Where someone steps through, each event is told at once; otherwise with few messages.
+    fn of(carried: Option<&Carried>, channel: Option<&Arc<Channel>>) -> Self {
+        let off = Trace::off();
+        let (Some(carried), Some(channel)) = (carried, channel) else {
+            return Self { shim: off.clone(), between: off.clone(), gathering: None, child: off, told: None };
+        };
+        let shim = carried.open(channel, Actor::Init, 1);
+        match process::tape() {
+            Ok((writer, tape)) if !carried.is_stepping() => {
+                let gathering = Arc::new(Gathering::new(Arc::clone(channel)));
+                let between = carried.open_gathering(&gathering, channel, Actor::Init, 1);
+                let child = carried.open_on(writer, channel, Actor::Init, 2);
+                let told = Some(Told::new(tape, channel));
+                Self { shim, between, gathering: Some(gathering), child, told }
+            }
+            _ => {
+                let child = carried.open(channel, Actor::Init, 2);
+                Self { between: shim.clone(), shim, gathering: None, child, told: None }
+            }
+        }
+    }
+
+    /// Sends what the one between has told.
+    fn flush(&self) {
+        self.gathering.iter().for_each(|gathering| gathering.flush());
     }
 }
 

@@ -4,12 +4,13 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use glassdock_kernel::cgroup::{Cgroup, OomWatch};
 use glassdock_kernel::namespace::Set;
-use glassdock_kernel::process::{self, Process, Signal};
-use glassdock_trace::{Body, Trace};
+use glassdock_kernel::process::{self, Process, Signal, Untold};
+use glassdock_trace::{Body, Gathering, Trace};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::birth::Told;
@@ -48,6 +49,10 @@ pub(crate) struct Server {
     pub(super) conns: Vec<Conn>,
     pub(super) watchers: Vec<UnixStream>,
     pub(super) trace: Trace,
+    /// Where the shim's own events wait to be sent.
+    pub(super) gathering: Option<Arc<Gathering>>,
+    /// What is still to be told of init's birth.
+    pub(super) untold: Option<Untold>,
     /// The namespaces that the container does not share with the shim.
     pub(super) kinds: Set,
     pub(super) started_at: Option<String>,
@@ -106,6 +111,13 @@ enum Token {
     End(usize),
 }
 
+impl Token {
+    /// Whether it brings words of a process, or its end.
+    fn is_of_process(self) -> bool {
+        matches!(self, Self::Sync(_) | Self::End(_))
+    }
+}
+
 impl Server {
     #[expect(clippy::too_many_arguments, reason = "the one place where a server is put together")]
     pub(super) fn new(
@@ -130,6 +142,8 @@ impl Server {
             conns: Vec::new(),
             watchers: Vec::new(),
             trace,
+            gathering: None,
+            untold: None,
             kinds,
             started_at: None,
             paused: false,
@@ -147,16 +161,21 @@ impl Server {
 
     /// Serves until the container has ended and everybody was told.
     pub(super) fn serve(mut self) {
+        // Init and the daemon have what they wait for.
+        self.untold.take().into_iter().for_each(Untold::tell);
         while !self.is_done() {
             let ready = self.wait();
             self.resting = ready.is_empty() && self.is_running();
-            self.forward();
+            if ready.is_empty() || ready.iter().any(|(token, _)| token.is_of_process()) {
+                self.forward();
+            }
             for (token, flags) in ready {
                 self.handle(token, flags);
             }
             self.sweep();
             self.end_if_forgotten();
         }
+        self.flush();
         self.leave();
     }
 
@@ -219,16 +238,23 @@ impl Server {
         }
     }
 
-    /// Sends on what init has told. Before anything is made of its words or its end, so that the trace
-    /// has what led there first.
+    /// Sends on what processes on their way to their program have told. Before anything is made of their
+    /// words or their end, so that the trace has what led there first.
     fn forward(&mut self) {
-        let Some(first) = self.procs.first_mut() else { return };
-        if let Some(tape) = &first.tape {
-            tape.forward();
+        self.flush();
+        for proc in &mut self.procs {
+            if let Some(tape) = &proc.tape {
+                tape.forward();
+            }
+            if matches!(proc.phase, Phase::Running | Phase::Ended) {
+                proc.tape = None;
+            }
         }
-        if matches!(first.phase, Phase::Running | Phase::Ended) {
-            first.tape = None;
-        }
+    }
+
+    /// Sends what the shim itself has told. Before somebody hears of what came of it.
+    pub(super) fn flush(&self) {
+        self.gathering.iter().for_each(|gathering| gathering.flush());
     }
 
     fn is_running(&self) -> bool {
@@ -356,6 +382,7 @@ impl Server {
         proc.phase = Phase::Running;
         if let Some((span, began_ns, body)) = proc.executing.take() {
             proc.trace.adopt(span, began_ns, body).ok();
+            self.gathering.iter().for_each(|gathering| gathering.flush());
         }
         let pid = proc.process.pid();
         if proc.id.is_empty() {

@@ -4,7 +4,9 @@ use std::thread;
 use glassdock_trace::channel::{MESSAGE_LIMIT, Message, Received};
 use glassdock_trace::gate::Hold;
 use glassdock_trace::tracer::Origin;
-use glassdock_trace::{Aborted, Actor, Body, Channel, ChannelSink, Event, OpId, Sink, Tape, TapeSink, Trace};
+use glassdock_trace::{
+    Aborted, Actor, Body, Channel, ChannelSink, Event, Gathering, OpId, Sink, Tape, TapeSink, Trace,
+};
 
 use crate::support::{signal, tag};
 
@@ -83,6 +85,34 @@ fn a_tape_is_sent_on_whole_and_before_what_it_has_no_room_for() {
     trace.point(Body::ProcessSpawn { role: "exec".into(), argv: vec!["x".repeat(800)], pid: None });
     assert_eq!(told(&near), [signal(3)]);
     assert!(matches!(told(&near).as_slice(), [Body::ProcessSpawn { .. }]));
+}
+
+#[test]
+fn what_is_gathered_goes_in_one_message_and_never_grows_beyond_one() {
+    let (near, far) = Channel::pair().expect("socketpair");
+    let gathering = Arc::new(Gathering::new(Arc::new(far)));
+    let trace = Trace::root(OpId::new(), Actor::Shim, Origin::now(), gathering.clone(), Hold::Never);
+    gathering.flush();
+    trace.point(signal(1));
+    trace.point(signal(2));
+    let mut buffer = vec![0; MESSAGE_LIMIT];
+    let early = near.try_receive(&mut buffer).expect_err("nothing was sent yet");
+    assert_eq!(early.kind(), std::io::ErrorKind::WouldBlock);
+    gathering.flush();
+    let Some(Ok(events)) = next(&near) else { panic!("events") };
+    assert_eq!(events.into_iter().map(|event| event.body).collect::<Vec<_>>(), [signal(1), signal(2)]);
+    for pid in 0..2000 {
+        trace.point(signal(pid));
+    }
+    gathering.flush();
+    let mut pid = 0;
+    while pid < 2000 {
+        let Some(Ok(events)) = next(&near) else { panic!("nothing is lost") };
+        for event in events {
+            assert_eq!(event.body, signal(pid));
+            pid += 1;
+        }
+    }
 }
 
 #[test]
