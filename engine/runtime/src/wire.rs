@@ -159,7 +159,7 @@ impl Carried {
         actor: Actor,
         share: u64,
     ) -> Trace {
-        let sink = TapeSink { tape: Arc::new(tape), channel: Arc::clone(channel) };
+        let sink = TapeSink::new(Arc::new(tape), Arc::clone(channel));
         self.open_into(Arc::new(sink), channel, actor, share)
     }
 

@@ -198,15 +198,14 @@ pub trait Tape: Send + Sync + std::fmt::Debug {
     fn take(&self, lines: &mut Vec<u8>, limit: usize) -> bool;
 }
 
-/// The line of an event that has no number yet.
-fn line_of(event: &Event) -> Vec<u8> {
-    let mut line = Vec::new();
+/// Adds the line of an event that has no number yet.
+fn add_line(event: &Event, lines: &mut Vec<u8>) {
+    let begin = lines.len();
     // Typed fields have no way to fail; what is no event would be counted as lost.
-    if event.write_line(&mut line).is_err() {
-        line.clear();
-        line.push(b'\n');
+    if event.write_line(0, lines).is_err() {
+        lines.truncate(begin);
+        lines.push(b'\n');
     }
-    line
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(text: &str) -> io::Result<T> {
@@ -224,8 +223,10 @@ impl AsFd for Channel {
 pub struct ChannelSink(pub Arc<Channel>);
 
 impl Sink for ChannelSink {
-    fn record(&self, event: Event) {
-        self.0.tell(&line_of(&event));
+    fn record(&self, event: &Event) {
+        let mut line = Vec::new();
+        add_line(event, &mut line);
+        self.0.tell(&line);
     }
 }
 
@@ -253,13 +254,14 @@ impl Gathering {
 }
 
 impl Sink for Gathering {
-    fn record(&self, event: Event) {
-        let line = line_of(&event);
+    fn record(&self, event: &Event) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        if lines.len() + line.len() > MESSAGE_LIMIT / 2 {
-            self.channel.tell(&std::mem::take(&mut *lines));
+        let begin = lines.len();
+        add_line(event, &mut lines);
+        if lines.len() > MESSAGE_LIMIT / 2 {
+            let last = lines.split_off(begin);
+            self.channel.tell(&std::mem::replace(&mut *lines, last));
         }
-        lines.extend_from_slice(&line);
     }
 }
 
@@ -267,15 +269,25 @@ impl Sink for Gathering {
 /// them itself.
 #[derive(Debug)]
 pub struct TapeSink {
-    /// Where they are put.
-    pub tape: Arc<dyn Tape>,
-    /// The way for those that the tape has no room for.
-    pub channel: Arc<Channel>,
+    tape: Arc<dyn Tape>,
+    channel: Arc<Channel>,
+    /// Where a line is written first.
+    line: Mutex<Vec<u8>>,
+}
+
+impl TapeSink {
+    /// Events that go on `tape`; those that it has no room for go through `channel`.
+    #[must_use]
+    pub fn new(tape: Arc<dyn Tape>, channel: Arc<Channel>) -> Self {
+        Self { tape, channel, line: Mutex::default() }
+    }
 }
 
 impl Sink for TapeSink {
-    fn record(&self, event: Event) {
-        let line = line_of(&event);
+    fn record(&self, event: &Event) {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.clear();
+        add_line(event, &mut line);
         if !self.tape.add(&line) {
             // What is on the tape happened before.
             self.channel.forward(&*self.tape);

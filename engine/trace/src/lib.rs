@@ -69,6 +69,8 @@ mod clock;
 
 mod errno;
 
+mod scribe;
+
 #[cfg(test)]
 mod samples;
 

@@ -13,7 +13,7 @@ use crate::vocabulary::Body;
 ///
 /// It is no part of an event's meaning, so any two are equal.
 #[derive(Clone, Debug, Default)]
-pub struct Written(Option<Arc<str>>);
+pub struct Written(Option<Arc<Vec<u8>>>);
 
 impl PartialEq for Written {
     fn eq(&self, _other: &Self) -> bool {
@@ -24,10 +24,7 @@ impl PartialEq for Written {
 impl Written {
     pub(crate) fn of(body: &Body) -> Self {
         let mut text = Vec::with_capacity(ROOM);
-        if members(body, &mut text).is_err() {
-            return Self(None);
-        }
-        Self(String::from_utf8(text).ok().map(Arc::from))
+        Self(members(body, &mut text).is_ok().then(|| Arc::new(text)))
     }
 }
 
@@ -74,14 +71,15 @@ fn text(out: &mut Vec<u8>, text: &str) -> io::Result<()> {
 }
 
 impl Event {
-    /// Adds the event's line to `out`, with its line end.
+    /// Adds the event's line to `out`, with its line end and its number in the operation: 0 where it
+    /// has none yet.
     ///
     /// # Errors
     ///
     /// serde_json's, for a value that has no JSON; the events' types have all.
-    pub(crate) fn write_line(&self, out: &mut Vec<u8>) -> io::Result<()> {
+    pub(crate) fn write_line(&self, seq: u64, out: &mut Vec<u8>) -> io::Result<()> {
         out.reserve(ROOM);
-        number(out, "{\"seq\":", self.seq);
+        number(out, "{\"seq\":", seq);
         number(out, ",\"t_ns\":", self.t_ns);
         out.extend_from_slice(b",\"op\":");
         text(out, &self.op)?;
@@ -103,7 +101,7 @@ impl Event {
             Phase::Skip => b",\"phase\":\"skip\",",
         });
         match &self.written.0 {
-            Some(text) => out.extend_from_slice(text.as_bytes()),
+            Some(text) => out.extend_from_slice(text),
             None => members(&self.body, out)?,
         }
         match &self.result {
@@ -162,7 +160,7 @@ mod tests {
             for written in [Written::default(), Written::of(&event.body)] {
                 event.written = written;
                 let mut line = Vec::new();
-                event.write_line(&mut line).expect("plain data");
+                event.write_line(event.seq, &mut line).expect("plain data");
                 assert_eq!(String::from_utf8(line).expect("text"), expected);
             }
         }

@@ -5,26 +5,29 @@
 //!     019a8f3c2b715e3a0001.jsonl      header line, then an event a line
 //! ```
 //!
-//! A line is written as the event happens, by one write(2) to a file opened for
-//! appending (what came from another process at once goes out at once): a daemon
-//! that is killed leaves whole lines. Old files are removed
-//! when there are more than [`KEEP`].
+//! Watchers hear of an event as it happens; its file has it a moment later (see
+//! `scribe`), and whole: a daemon that is killed leaves whole lines. Old files are
+//! removed when there are more than [`KEEP`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use event_listener::Event as Signal;
 
 use crate::event::{Event, Header, SCHEMA_VERSION};
+use crate::scribe::{Desk, Page, Scribe};
 use crate::tracer::{OpId, Sink};
 
 /// How many trace files are kept.
 pub const KEEP: usize = 2000;
+
+/// From so many on, the recordings that are kept in mind are looked through for those that are over.
+const MANY: usize = 256;
 
 /// A watcher that is so many lines behind loses the oldest; they are counted.
 const BACKLOG: usize = 16 * 1024;
@@ -40,6 +43,9 @@ pub struct Recorder {
     kernel: String,
     host: BTreeMap<String, String>,
     made: AtomicUsize,
+    scribe: Scribe,
+    /// Those of recordings that are open, or not written yet; and some that were.
+    pages: Mutex<HashMap<OpId, Weak<Page>>>,
 }
 
 impl Recorder {
@@ -55,7 +61,9 @@ impl Recorder {
             io::Error::new(error.kind(), format!("cannot make {}: {error}", folder.display()))
         })?;
         let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-        let recorder = Self { folder, engine: engine.to_owned(), kernel, host, made: AtomicUsize::new(0) };
+        let (engine, made) = (engine.to_owned(), AtomicUsize::new(0));
+        let recorder =
+            Self { folder, engine, kernel, host, made, scribe: Scribe::new(), pages: Mutex::default() };
         recorder.prune();
         Ok(recorder)
     }
@@ -87,12 +95,27 @@ impl Recorder {
             kernel: self.kernel.clone(),
             host: self.host.clone(),
         };
-        Arc::new(Recording {
-            path: self.path(op),
-            header,
-            state: Mutex::new(State { file: None, seq: 0, watchers: Vec::new(), closed: false }),
-            dropped: AtomicU64::new(0),
-        })
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that is still being written is gone on with: its file doesn't tell its end yet.
+        let page = match pages.get(op).and_then(Weak::upgrade) {
+            Some(page) => {
+                page.reopen();
+                page
+            }
+            // Its types have no way to fail.
+            None => Page::new(self.path(op), serde_json::to_string(&header).unwrap_or_default()),
+        };
+        if pages.len() >= MANY {
+            pages.retain(|_, page| page.strong_count() > 0);
+        }
+        pages.insert(op.clone(), Arc::downgrade(&page));
+        drop(pages);
+        Arc::new(Recording { header, page, desk: self.scribe.desk(), state: Mutex::default() })
+    }
+
+    /// Waits until everything that was recorded before is in its file.
+    pub fn settle(&self) {
+        self.scribe.settle();
     }
 
     /// The ids of all recordings, the oldest first.
@@ -125,16 +148,14 @@ impl Recorder {
 /// The recording of one operation.
 #[derive(Debug)]
 pub struct Recording {
-    path: PathBuf,
     header: Header,
+    page: Arc<Page>,
+    desk: Desk,
     state: Mutex<State>,
-    dropped: AtomicU64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    file: Option<File>,
-    seq: u64,
     watchers: Vec<Arc<Queue>>,
     closed: bool,
 }
@@ -149,39 +170,31 @@ impl Recording {
     /// How many events were lost so far.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.page.lost()
     }
 
     /// Counts events that were lost on their way here.
     pub fn lost(&self, count: u64) {
-        self.dropped.fetch_add(count, Ordering::Relaxed);
+        self.page.lose(count);
     }
 
     /// Records events that another process of the operation sent, as it wrote them: a JSON
-    /// text a line, each with the number 0 in front (`{"seq":0,…`), which is replaced. They are
-    /// written by one write(2). A line that is no such text is counted as lost.
+    /// text a line, each with the number 0 in front (`{"seq":0,…`), which is replaced. A line
+    /// that is no such text is counted as lost.
     pub fn record_lines(&self, lines: &str) {
         let mut state = self.lock();
         let mut numbered = String::with_capacity(lines.len() + 256);
-        let written = self.open_once(&mut state).and_then(|()| {
-            for line in lines.lines() {
-                let Some(rest) = line.strip_prefix(UNNUMBERED) else {
-                    self.lost(1);
-                    continue;
-                };
-                state.seq += 1;
-                let _ = writeln!(numbered, "{{\"seq\":{},{rest}", state.seq);
+        for line in lines.lines() {
+            match line.strip_prefix(UNNUMBERED) {
+                Some(rest) => {
+                    let _ = writeln!(numbered, "{{\"seq\":{},{rest}", self.page.number());
+                }
+                None => self.lost(1),
             }
-            state.file.as_mut().map_or(Ok(()), |file| file.write_all(numbered.as_bytes()))
-        });
-        if written.is_err() {
-            return self.lost(lines.lines().count() as u64);
         }
-        if !state.watchers.is_empty() {
-            for line in numbered.lines() {
-                let line: Arc<str> = line.into();
-                state.watchers.retain(|watcher| watcher.push(&line));
-            }
+        self.page.add(&self.desk, numbered.as_bytes());
+        for line in numbered.lines() {
+            state.tell(line);
         }
     }
 
@@ -205,63 +218,36 @@ impl Recording {
         for watcher in state.watchers.drain(..) {
             watcher.close();
         }
-        state.file = None;
+        self.page.close(&self.desk);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn open_once(&self, state: &mut State) -> io::Result<()> {
-        if state.file.is_none() {
-            let (file, seq) = open_file(&self.path, &self.header)?;
-            state.file = Some(file);
-            state.seq = state.seq.max(seq);
+impl State {
+    /// Hands a line to those who watch.
+    fn tell(&mut self, line: &str) {
+        if !self.watchers.is_empty() {
+            let line: Arc<str> = line.into();
+            self.watchers.retain(|watcher| watcher.push(&line));
         }
-        Ok(())
-    }
-
-    fn write(&self, state: &mut State, event: &mut Event) -> io::Result<String> {
-        self.open_once(state)?;
-        state.seq += 1;
-        event.seq = state.seq;
-        let mut line = Vec::new();
-        event.write_line(&mut line)?;
-        if let Some(file) = &mut state.file {
-            file.write_all(&line)?;
-        }
-        line.pop();
-        String::from_utf8(line).map_err(io::Error::other)
     }
 }
 
 impl Sink for Recording {
-    fn record(&self, mut event: Event) {
+    fn record(&self, event: &Event) {
         let mut state = self.lock();
-        match self.write(&mut state, &mut event) {
-            Ok(line) => {
-                if !state.watchers.is_empty() {
-                    let line: Arc<str> = line.into();
-                    state.watchers.retain(|watcher| watcher.push(&line));
-                }
-            }
-            Err(_) => self.lost(1),
+        let mut line = Vec::new();
+        if event.write_line(self.page.number(), &mut line).is_err() {
+            return self.lost(1);
+        }
+        self.page.add(&self.desk, &line);
+        if let Ok(line) = std::str::from_utf8(line.trim_ascii_end()) {
+            state.tell(line);
         }
     }
-}
-
-/// Opens the file of an operation; returns it with the `seq` of its last line.
-fn open_file(path: &Path, header: &Header) -> io::Result<(File, u64)> {
-    let mut file = OpenOptions::new().append(true).create(true).open(path)?;
-    if file.metadata()?.len() == 0 {
-        let mut line = serde_json::to_string(header)?;
-        line.push('\n');
-        file.write_all(line.as_bytes())?;
-        return Ok((file, 0));
-    }
-    let text = fs::read_to_string(path)?;
-    let events = text.lines().skip(1).filter(|line| !line.is_empty()).count();
-    Ok((file, u64::try_from(events).unwrap_or(u64::MAX)))
 }
 
 /// A watcher's view of a recording: the lines from when it began to watch.

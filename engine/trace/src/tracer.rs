@@ -64,7 +64,7 @@ impl fmt::Display for OpId {
 /// be written is counted by the sink.
 pub trait Sink: Send + Sync {
     /// Takes one event. The sink gives it its `seq`.
-    fn record(&self, event: Event);
+    fn record(&self, event: &Event);
 }
 
 /// What all places of one operation's tree share in one process.
@@ -220,7 +220,7 @@ impl Trace {
         let span = operation.next_span.fetch_add(1, Ordering::Relaxed);
         let mut event = self.event(operation, span, Phase::Point, body);
         event.evidence = evidence();
-        operation.sink.record(event);
+        operation.sink.record(&event);
     }
 
     /// Records that a step was not needed, and why.
@@ -229,7 +229,7 @@ impl Trace {
         let span = operation.next_span.fetch_add(1, Ordering::Relaxed);
         let mut event = self.event(operation, span, Phase::Skip, body);
         event.reason = Some(reason.into());
-        operation.sink.record(event);
+        operation.sink.record(&event);
     }
 
     /// Begins a step: waits at the gate if someone steps through, then records
@@ -283,19 +283,17 @@ impl Trace {
         let began_ns = clock::now_ns();
         event.t_ns = began_ns.saturating_sub(operation.start_ns);
         event.written = Written::of(&event.body);
-        let inside = Self { span: event.span, ..self.clone() };
-        let span = Span {
-            inside,
+        operation.sink.record(&event);
+        Span {
+            inside: Self { span: event.span, ..self.clone() },
             parent: self.span,
-            body: event.body.clone(),
-            written: event.written.clone(),
+            body: event.body,
+            written: event.written,
             began_ns,
             acted_ns: None,
             evidence: Vec::new(),
             ended: false,
-        };
-        operation.sink.record(event);
-        span
+        }
     }
 
     fn event(&self, operation: &Operation, span: u64, phase: Phase, body: Body) -> Event {
@@ -441,7 +439,7 @@ impl Span {
         event.result = Some(outcome);
         event.evidence = std::mem::take(&mut self.evidence);
         operation.hold.ended(event.span);
-        operation.sink.record(event);
+        operation.sink.record(&event);
     }
 }
 

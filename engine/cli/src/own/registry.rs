@@ -153,8 +153,11 @@ fn serve(settings: &Settings) -> Result<(), Failure> {
         .init();
     let failed = |error: &dyn std::error::Error| chain("glassdock registry", error);
     let mut config = settings.config().map_err(|error| failed(&error))?;
-    if let Some(folder) = &settings.traces {
-        config.trace = recorded(folder).map_err(|error| failed(&error))?;
+    // Kept to the end: dropped, it has written all that was recorded.
+    let recorder = settings.traces.as_ref().map(|folder| recorder(folder)).transpose();
+    let recorder = recorder.map_err(|error| failed(&error))?;
+    if let Some(recorder) = &recorder {
+        config.trace = recorded(recorder);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(settings.threads())
@@ -171,13 +174,15 @@ fn serve(settings: &Settings) -> Result<(), Failure> {
     })
 }
 
+fn recorder(folder: &Path) -> std::io::Result<Recorder> {
+    Recorder::new(folder, concat!("glassdock ", env!("CARGO_PKG_VERSION")), BTreeMap::new())
+}
+
 /// A trace of all that this server does, in a file of its own.
-fn recorded(folder: &Path) -> std::io::Result<Trace> {
-    let version = concat!("glassdock ", env!("CARGO_PKG_VERSION"));
-    let recorder = Recorder::new(folder, version, BTreeMap::new())?;
+fn recorded(recorder: &Recorder) -> Trace {
     let op = OpId::new();
     let recording = recorder.open(&op);
-    Ok(Trace::root(op, Actor::Registry, Origin::now(), recording, Hold::Never))
+    Trace::root(op, Actor::Registry, Origin::now(), recording, Hold::Never)
 }
 
 fn gc(settings: &Settings, dry_run: bool) -> Result<(), Failure> {

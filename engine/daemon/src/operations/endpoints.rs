@@ -1,6 +1,7 @@
 //! The endpoints beside Docker's: reading traces, opening and ending operations,
 //! and talking with the one who steps through.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use glassdock_trace::{Answer, Kind, OpId, Stepping};
@@ -21,6 +22,7 @@ pub(crate) async fn list(call: Call) -> Reply {
     let operations = call.engine.operations.clone();
     let summaries = tokio::task::spawn_blocking(move || {
         let recorder = operations.recorder();
+        recorder.settle();
         let mut summaries = Vec::new();
         for op in recorder.list()? {
             // One that is pruned meanwhile is simply not listed.
@@ -45,7 +47,12 @@ pub(crate) async fn show(call: Call) -> Reply {
         _ => None,
     };
     let path = operations.recorder().path(&op);
-    let recorded = match tokio::fs::read_to_string(&path).await {
+    let all = Arc::clone(operations);
+    let read = tokio::task::spawn_blocking(move || {
+        all.recorder().settle();
+        std::fs::read_to_string(path)
+    });
+    let recorded = match read.await? {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && live.is_some() => String::new(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -147,7 +154,7 @@ fn op_of(call: &Call) -> Result<OpId, Error> {
     OpId::parse(name).ok_or_else(|| Error::invalid(format!("invalid operation id: {name:?}")))
 }
 
-fn operation_of(call: &Call) -> Result<std::sync::Arc<super::Operation>, Error> {
+fn operation_of(call: &Call) -> Result<Arc<super::Operation>, Error> {
     let op = op_of(call)?;
     call.engine.operations.get(&op).ok_or_else(|| Error::not_found(format!("No such open operation: {op}")))
 }

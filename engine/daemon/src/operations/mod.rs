@@ -165,6 +165,7 @@ impl Operations {
         for operation in all {
             self.end(&operation, None);
         }
+        self.recorder.settle();
     }
 
     pub(crate) fn scratch(&self) -> MutexGuard<'_, Box<[u8]>> {

@@ -83,8 +83,8 @@ impl Operation {
     }
 
     /// Records an event that another process of the operation sent.
-    pub(super) fn record(&self, event: Event) {
-        bridge(&event);
+    pub(super) fn record(&self, event: &Event) {
+        bridge(event);
         self.recording.record(event);
     }
 
@@ -167,8 +167,8 @@ impl Drop for Use {
 struct Bridged(Arc<Recording>);
 
 impl Sink for Bridged {
-    fn record(&self, event: Event) {
-        bridge(&event);
+    fn record(&self, event: &Event) {
+        bridge(event);
         self.0.record(event);
     }
 }

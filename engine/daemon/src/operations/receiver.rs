@@ -184,12 +184,12 @@ impl Receiver {
             gate.ended(event.span);
         }
         if !self.first.has_ended() {
-            self.first.record(event);
+            self.first.record(&event);
             return;
         }
         let place = self.place();
         let event = self.moved(event, place.operation());
-        place.operation().record(event);
+        place.operation().record(&event);
     }
 
     /// An event of the first operation, as one of the later operation.

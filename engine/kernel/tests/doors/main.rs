@@ -98,8 +98,8 @@ fn recorded() -> (Trace, Arc<Events>) {
 struct Events(Mutex<Vec<Event>>);
 
 impl Sink for Events {
-    fn record(&self, event: Event) {
-        self.0.lock().unwrap().push(event);
+    fn record(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
     }
 }
 

@@ -227,8 +227,8 @@ impl Kept {
 }
 
 impl Sink for Kept {
-    fn record(&self, event: Event) {
-        self.0.lock().expect("no test panics while it holds this").push(event);
+    fn record(&self, event: &Event) {
+        self.0.lock().expect("no test panics while it holds this").push(event.clone());
     }
 }
 

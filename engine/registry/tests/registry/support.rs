@@ -64,8 +64,8 @@ pub(crate) fn http() -> reqwest::Client {
 pub(crate) struct Kept(std::sync::Mutex<Vec<glassdock_trace::Event>>);
 
 impl glassdock_trace::Sink for Kept {
-    fn record(&self, event: glassdock_trace::Event) {
-        self.0.lock().expect("no panic").push(event);
+    fn record(&self, event: &glassdock_trace::Event) {
+        self.0.lock().expect("no panic").push(event.clone());
     }
 }
 

@@ -31,7 +31,7 @@ impl Server {
         let began = proc.phase == Phase::Running;
         proc.phase = Phase::Ended;
         proc.streams.drain();
-        self.flush();
+        self.forward();
         if index == 0 { self.container_ended(ended, began) } else { self.exec_ended(index, ended, began) }
     }
 

@@ -166,11 +166,12 @@ impl Server {
         while !self.is_done() {
             let ready = self.wait();
             self.resting = ready.is_empty() && self.is_running();
-            if ready.is_empty() || ready.iter().any(|(token, _)| token.is_of_process()) {
-                self.forward();
-            }
+            let news = ready.is_empty() || ready.iter().any(|(token, _)| token.is_of_process());
             for (token, flags) in ready {
                 self.handle(token, flags);
+            }
+            if news {
+                self.forward();
             }
             self.sweep();
             self.end_if_forgotten();
@@ -238,9 +239,9 @@ impl Server {
         }
     }
 
-    /// Sends on what processes on their way to their program have told. Before anything is made of their
-    /// words or their end, so that the trace has what led there first.
-    fn forward(&mut self) {
+    /// Sends on what processes on their way to their program have told. Before anybody hears that the
+    /// program runs, or of a failure or an end, so that the trace has what led there first.
+    pub(super) fn forward(&mut self) {
         self.flush();
         for proc in &mut self.procs {
             if let Some(tape) = &proc.tape {
@@ -366,6 +367,7 @@ impl Server {
             Ok(None) => {
                 proc.sync = None;
                 if proc.executing.is_some() && proc.failed.is_none() {
+                    self.forward();
                     self.runs(index);
                 }
             }

@@ -48,8 +48,8 @@ pub(crate) struct Fixture {
 struct Local(Arc<Mutex<Vec<Event>>>);
 
 impl Sink for Local {
-    fn record(&self, event: Event) {
-        self.0.lock().expect("no panic in a sink").push(event);
+    fn record(&self, event: &Event) {
+        self.0.lock().expect("no panic in a sink").push(event.clone());
     }
 }
 

@@ -71,7 +71,7 @@ fn a_tape_is_sent_on_whole_and_before_what_it_has_no_room_for() {
     let (near, far) = Channel::pair().expect("socketpair");
     let (channel, tape) = (Arc::new(far), Arc::new(Own(std::sync::Mutex::default(), 800)));
     let (on, way) = (Arc::clone(&tape), Arc::clone(&channel));
-    let sink: Arc<dyn Sink> = Arc::new(TapeSink { tape: on, channel: way });
+    let sink: Arc<dyn Sink> = Arc::new(TapeSink::new(on, way));
     let trace = Trace::root(OpId::new(), Actor::Init, Origin::now(), sink, Hold::Never);
     let told = |near: &Channel| match next(near) {
         Some(Ok(events)) => events.into_iter().map(|event| event.body).collect::<Vec<_>>(),

@@ -18,19 +18,25 @@ fn a_file_has_a_header_and_an_event_a_line_numbered_without_gaps() {
     let folder = tempfile::tempdir().expect("a folder");
     let recorder = Recorder::new(folder.path().join("traces"), "0.1.0", BTreeMap::new()).expect("a recorder");
     let op = OpId::new();
-    for round in 0..2 {
-        // The second round is the daemon, started again.
+    for round in 0..3 {
         let recording = recorder.open(&op);
-        let trace = trace(recording, &op);
+        let trace = trace(recording.clone(), &op);
         trace.point(signal(round));
         trace.point(signal(round));
+        // Before the second round nothing was written, before the third everything, as by an earlier daemon.
+        recording.close();
+        drop((trace, recording));
+        if round == 1 {
+            recorder.settle();
+        }
     }
+    recorder.settle();
     let text = fs::read_to_string(recorder.path(&op)).expect("the file is there");
     let mut lines = text.lines();
     let header: Header = serde_json::from_str(lines.next().expect("a header")).expect("a header");
     assert_eq!(header.op, op.as_str());
     let events: Vec<Event> = lines.map(|line| serde_json::from_str(line).expect("an event")).collect();
-    assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(events.iter().map(|event| event.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
     assert_eq!(recorder.list().expect("a list"), [op]);
 }
 
@@ -53,6 +59,7 @@ fn lines_of_another_process_are_numbered_among_the_others() {
     }
     recording.record_lines(&(lines + "7\n"));
     own.point(signal(4));
+    recorder.settle();
     let text = fs::read_to_string(recorder.path(&op)).expect("the file is there");
     let events: Vec<Event> =
         text.lines().skip(1).map(|line| serde_json::from_str(line).expect("an event")).collect();
@@ -66,6 +73,7 @@ fn an_operation_without_events_leaves_no_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let recorder = Recorder::new(folder.path(), "0.1.0", BTreeMap::new()).expect("a recorder");
     recorder.open(&OpId::new()).close();
+    recorder.settle();
     assert!(recorder.list().expect("a list").is_empty());
 }
 
@@ -86,5 +94,6 @@ fn a_disk_that_refuses_is_counted_and_holds_nothing_up() {
     let op = OpId::new();
     let recording = recorder.open(&op);
     trace(recording.clone(), &op).point(signal(1));
+    recorder.settle();
     assert_eq!(recording.dropped(), 1);
 }
