@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 
-use glassdock_trace::Evidence;
+use glassdock_trace::{Evidence, Trace};
 
 use crate::namespace::Set;
 
@@ -79,6 +79,13 @@ pub fn host_tid() -> u32 {
         .ok()
         .and_then(|link| link.file_name()?.to_str()?.parse().ok())
         .unwrap_or_else(host_pid)
+}
+
+/// As [`host_tid`], for evidence: without asking again in a process whose trace knows the number, because
+/// it is in a pid namespace of its own. Such a process has one thread.
+#[must_use]
+pub(crate) fn traced_tid(trace: &Trace) -> u32 {
+    trace.pid().filter(|pid| *pid != std::process::id()).unwrap_or_else(host_tid)
 }
 
 /// A path as mountinfo writes it in its fields 4 and 5: space, tab, newline and backslash in octal; proc(5).

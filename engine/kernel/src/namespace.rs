@@ -205,7 +205,7 @@ pub fn unshare(trace: &Trace, kinds: Set) -> Result<()> {
         let answer = unsafe { libc::unshare(kinds.flags()) };
         check("unshare", &kinds.names().join(", "), answer.into())?;
         if span.trace().is_on() {
-            let own = files::host_tid();
+            let own = files::traced_tid(span.trace());
             if let Body::NamespaceCreate { pid, .. } = span.body_mut() {
                 *pid = Some(own);
             }

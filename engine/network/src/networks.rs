@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -52,6 +53,26 @@ pub(crate) struct State {
     pub(crate) unavailable: HashMap<String, String>,
     pub(crate) warnings: Vec<String>,
     host: HostDocument,
+    /// How often somebody took hold of all this to change it.
+    changes: u64,
+}
+
+/// The state, locked. Whoever takes it to be changed is counted.
+pub(crate) struct Held<'a>(MutexGuard<'a, State>);
+
+impl Deref for Held<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+impl DerefMut for Held<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        self.0.changes += 1;
+        &mut self.0
+    }
 }
 
 /// What the engine changed on the host, for putting it back.
@@ -267,10 +288,16 @@ impl Networks {
         self.state().endpoints_in(network).cloned().collect()
     }
 
+    /// A number that another one follows before networks or endpoints look otherwise than they do now.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.state().changes
+    }
+
     // ---- for the other files of this room ----
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn state(&self) -> Held<'_> {
+        Held(self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn keep(&self, key: &str, document: &impl Serialize) -> Result<(), Error> {

@@ -148,6 +148,12 @@ impl Trace {
         self.span
     }
 
+    /// The number that events of this place have as their process's; `None` where the trace is off.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.operation.as_ref().map(|operation| operation.pid)
+    }
+
     /// Whether anything is recorded, so that evidence need not be gathered in vain.
     #[must_use]
     pub fn is_on(&self) -> bool {

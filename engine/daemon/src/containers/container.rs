@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use glassdock_runtime::{Bundle, Shim, Streams};
@@ -22,6 +23,10 @@ pub struct Container {
     /// Its folder.
     pub bundle: Bundle,
     record: Mutex<Record>,
+    /// How often the record was changed; moves with the record's lock held.
+    changes: AtomicU64,
+    /// How the list showed it last.
+    pub(super) shown: Mutex<Option<super::list::Shown>>,
     /// Held by whoever starts, stops or removes it: one at a time. Never locked
     /// by those who only look.
     pub(crate) life: tokio::sync::Mutex<()>,
@@ -72,6 +77,8 @@ impl Container {
             id: record.id.clone(),
             bundle: Bundle::new(containers.join(&record.id)),
             record: Mutex::new(record),
+            changes: AtomicU64::new(0),
+            shown: Mutex::default(),
             life: tokio::sync::Mutex::new(()),
             progress: watch::channel(progress).0,
             waiting_clients: Mutex::new(Vec::new()),
@@ -93,7 +100,15 @@ impl Container {
 
     /// Changes the record, in memory only.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Record) -> T) -> T {
-        change(&mut self.lock())
+        let mut record = self.lock();
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        change(&mut record)
+    }
+
+    /// As [`Container::look`], and how often the record was changed until then.
+    pub(super) fn look_at_change<T>(&self, look: impl FnOnce(&Record, u64) -> T) -> T {
+        let record = self.lock();
+        look(&record, self.changes.load(Ordering::Relaxed))
     }
 
     /// Its name.

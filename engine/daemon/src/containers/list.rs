@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -68,21 +68,78 @@ pub(crate) fn rows(engine: &Engine, chosen: &[Arc<Container>], with_size: bool) 
     text.0.push(b'[');
     let linked = super::links::names(engine);
     let mut images = super::image::Meanings::default();
+    // Before the first is looked at: what changes meanwhile is seen the next time.
+    let networks = engine.networks.changes();
     for container in chosen {
         let size = with_size.then(|| super::inspect::sizes(container));
         if text.0.len() > 1 {
             text.0.push(b',');
         }
         container
-            .look(|record| {
+            .look_at_change(|record, changes| {
                 let image = images.shown_name(engine, record);
                 let linked = linked.get(&record.id).map_or(&[][..], Vec::as_slice);
-                serde_json::to_writer(&mut text, &row(engine, record, image, size, linked))
+                let mut kept = container.shown.lock().unwrap_or_else(PoisonError::into_inner);
+                let is_of = |shown: &Shown| {
+                    (shown.changes, shown.networks) == (changes, networks)
+                        && shown.image == image
+                        && shown.linked == linked
+                };
+                if let (Some(shown), None) = (kept.as_ref().filter(|shown| is_of(shown)), size) {
+                    return shown.write(&mut text, record);
+                }
+                let shown = Shown::of(engine, record, size, (changes, networks), image, linked)?;
+                shown.write(&mut text, record)?;
+                *kept = size.is_none().then_some(shown);
+                Ok(())
             })
-            .map_err(|error| Error::of(Kind::Internal, &error))?;
+            .map_err(|error: serde_json::Error| Error::of(Kind::Internal, &error))?;
     }
     text.0.push(b']');
     Ok(text.0)
+}
+
+/// A row as it was written last, without its status, which tells how long ago something was. Most of
+/// what a list shows is what the last one did.
+#[derive(Debug)]
+pub(super) struct Shown {
+    /// The changes of the record and of the networks that it shows.
+    changes: u64,
+    networks: u64,
+    image: String,
+    linked: Vec<String>,
+    /// What stands before the status, and after it.
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Shown {
+    fn of(
+        engine: &Engine,
+        record: &Record,
+        size: Option<(u64, u64)>,
+        (changes, networks): (u64, u64),
+        image: String,
+        linked: &[String],
+    ) -> serde_json::Result<Self> {
+        let (mut head, mut tail) = (Text(Vec::with_capacity(ROW)), Text(Vec::with_capacity(ROW)));
+        let (first, last) = row(engine, record, &image, size, linked);
+        serde_json::to_writer(&mut head, &first)?;
+        serde_json::to_writer(&mut tail, &last)?;
+        // The brace that closed the first part, and the one that opened the second.
+        head.0.pop();
+        tail.0.remove(0);
+        Ok(Self { changes, networks, image, linked: linked.to_vec(), head: head.0, tail: tail.0 })
+    }
+
+    fn write(&self, text: &mut Text, record: &Record) -> serde_json::Result<()> {
+        text.0.extend_from_slice(&self.head);
+        text.0.extend_from_slice(b",\"Status\":");
+        serde_json::to_writer(&mut *text, &status(record))?;
+        text.0.push(b',');
+        text.0.extend_from_slice(&self.tail);
+        Ok(())
+    }
 }
 
 /// Where the rows are written. Most of what JSON's writer writes is one byte long, a quote or a comma,
@@ -222,13 +279,13 @@ fn port_fits(port: &str, wanted: &str) -> bool {
     own.to_string() == protocol && (first..=last).contains(&number)
 }
 
-/// One line of the list.
+/// One line of the list, up to its status.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Row<'a> {
+struct Head<'a> {
     id: &'a str,
     names: Vec<Cow<'a, str>>,
-    image: String,
+    image: &'a str,
     #[serde(rename = "ImageID")]
     image_id: &'a str,
     command: String,
@@ -236,7 +293,12 @@ struct Row<'a> {
     ports: Vec<Value>,
     labels: &'a BTreeMap<String, String>,
     state: &'static str,
-    status: String,
+}
+
+/// What comes after the status.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Tail<'a> {
     host_config: RowHost<'a>,
     network_settings: RowNetworks<'a>,
     mounts: &'a [MountPoint],
@@ -261,16 +323,16 @@ struct RowNetworks<'a> {
 fn row<'a>(
     engine: &Engine,
     record: &'a Record,
-    image: String,
+    image: &'a str,
     size: Option<(u64, u64)>,
     linked: &'a [String],
-) -> Row<'a> {
+) -> (Head<'a>, Tail<'a>) {
     let endpoints = engine.networks.endpoints_of(&record.id);
     let network = |(name, settings): (&'a String, &EndpointSettings)| {
         let endpoint = endpoints.iter().find(|endpoint| endpoint.network_name == *name);
         (name.as_str(), shown(record, name, settings, endpoint))
     };
-    Row {
+    let head = Head {
         id: &record.id,
         names: std::iter::once(Cow::Owned(format!("/{}", record.name)))
             .chain(linked.iter().map(|name| Cow::Borrowed(name.as_str())))
@@ -282,13 +344,15 @@ fn row<'a>(
         ports: port_list(record, &endpoints),
         labels: &record.config.labels,
         state: record.state.status.word(),
-        status: status(record),
+    };
+    let tail = Tail {
         host_config: RowHost { network_mode: &record.host_config.network_mode },
         network_settings: RowNetworks { networks: record.networks.iter().map(network).collect() },
         mounts: &record.mounts,
         size_rw: size.map(|(own, _)| own),
         size_root_fs: size.map(|(_, all)| all),
-    }
+    };
+    (head, tail)
 }
 
 /// The command in one line: words with spaces are quoted, as Docker does.

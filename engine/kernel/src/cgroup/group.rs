@@ -120,7 +120,7 @@ impl Cgroup {
     /// Those of write(2).
     pub fn enter(&self, trace: &Trace) -> Result<()> {
         let file = if self.hierarchy.version() == 1 { "tasks" } else { "cgroup.procs" };
-        self.put(trace, file, "0", files::host_pid())
+        self.put(trace, file, "0", if trace.is_on() { files::traced_tid(trace) } else { 0 })
     }
 
     /// Puts a process under the group, in every tree. With v1 that can take 10 ms: the kernel waits until no process

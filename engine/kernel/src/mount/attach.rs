@@ -190,7 +190,8 @@ pub fn attach(trace: &Trace, mount: &Detached, target: &Place) -> Result<()> {
             && mount.what.fstype.as_deref() == Some("overlay")
             && let Some(line) = files::mount_line(&path)
         {
-            span.evidence(|| Evidence::new(format!("/proc/{}/mountinfo", files::host_tid()), [line]));
+            let tid = files::traced_tid(span.trace());
+            span.evidence(|| Evidence::new(format!("/proc/{tid}/mountinfo"), [line]));
         }
         Ok(())
     })

@@ -12,13 +12,13 @@ use glassdock_kernel::process::{self, Child, Process, TapeReader, Untold};
 use glassdock_trace::{Actor, Channel, Gathering, Trace};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::serve::{Proc, Server};
+use super::serve::{Powers, Proc, Server};
 use super::streams::Streams;
-use crate::bundle::{Bundle, Extras};
+use crate::bundle::Bundle;
 use crate::error::{Error, Failed};
 use crate::init::{self, Init, Privileges};
 use crate::log::Writer;
-use crate::oci::{Linux, Spec};
+use crate::oci::Linux;
 use crate::plan::{self, invalid};
 use crate::wire::{self, Carried, Order, Word};
 
@@ -76,6 +76,11 @@ fn born(
         groups: &extras.groups,
         capabilities: plan::capabilities(process.capabilities.as_ref())?,
         filter: linux.seccomp.as_ref().map(plan::filter).transpose()?,
+    };
+    let powers = Powers {
+        groups: extras.groups.clone(),
+        capabilities: privileges.capabilities,
+        filter: privileges.filter.clone(),
     };
     let limits = linux.resources.as_ref().map(plan::limits).unwrap_or_default();
 
@@ -155,6 +160,7 @@ fn born(
     let first = Proc::first(init_process, sync, streams, trace.clone());
     let mut server = Server::new(bundle, folder, listener, cgroup, oom, first, trace, kinds(new, &given));
     server.untold = untold;
+    server.powers = powers;
     Ok(server)
 }
 
@@ -289,12 +295,4 @@ pub(super) fn io_step(step: &str, error: &std::io::Error) -> Failed {
 
 pub(super) fn kernel_step(step: &str, error: glassdock_kernel::Error) -> Failed {
     init::Failure::Kernel(error).in_step(step)
-}
-
-/// What an exec needs of the bundle, read anew by the process that needs it: the shim
-/// itself keeps no configuration in its memory.
-pub(super) fn read_bundle(bundle: &Bundle) -> Result<(Spec, Extras), Failed> {
-    let spec = bundle.spec().map_err(|error| in_step("bundle", &error))?;
-    let extras = bundle.extras().map_err(|error| in_step("bundle", &error))?;
-    Ok((spec, extras))
 }

@@ -1,7 +1,7 @@
 //! A further process in the container.
 //!
 //! ```text
-//!   shim ──fork──► between: reads the bundle, enters the cgroup, joins the namespaces
+//!   shim ──fork──► between: enters the cgroup, joins the namespaces
 //!     ▲              └─clone3(CLONE_PARENT)──► the process, in the pid namespace too
 //!     └── its child, as init is ◄──────────────────┘
 //! ```
@@ -23,13 +23,14 @@ use glassdock_kernel::{namespace, pty};
 use glassdock_trace::{Actor, Channel, Gathering, Trace};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::birth::{Told, io_step, kernel_step, read_bundle};
+use super::birth::{Told, io_step, kernel_step};
 use super::serve::{Phase, Proc, Server, reply};
 use super::streams::{ProcessEnds, Streams};
-use crate::bundle::Stdin;
+use crate::bundle::{Extras, Stdin};
 use crate::client::ExecSpec;
 use crate::error::Failed;
 use crate::init::{self, Failure, Init, Privileges};
+use crate::oci::Spec;
 use crate::plan::{self, invalid};
 use crate::wire::{self, Carried, Reply, Report};
 
@@ -132,16 +133,18 @@ impl Server {
         sync: &OwnedFd,
         ends: ProcessEnds,
     ) -> Result<(), Failed> {
-        let (config, extras) = read_bundle(&self.bundle)?;
-        let own = config.process.as_ref();
-        let names = spec.process.capabilities.as_ref().or(own.and_then(|own| own.capabilities.as_ref()));
-        let seccomp = config.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
+        // The container is made: of its bundle, nothing more is read for its further processes.
+        let (config, extras) = (Spec::default(), Extras::default());
+        let own = &self.powers;
         let privileges = Privileges {
             process: &spec.process,
             user: spec.user.as_deref(),
-            groups: &extras.groups,
-            capabilities: plan::capabilities(names)?,
-            filter: seccomp.filter(|_| !spec.privileged).map(plan::filter).transpose()?,
+            groups: &own.groups,
+            capabilities: match &spec.process.capabilities {
+                Some(asked) => plan::capabilities(Some(asked))?,
+                None => own.capabilities,
+            },
+            filter: own.filter.clone().filter(|_| !spec.privileged),
         };
         let host_proc = File::open("/proc").map_err(|error| io_step("exec", &error))?;
         let trace = &traces.between.with_pid(glassdock_kernel::files::host_pid());

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use glassdock_kernel::cgroup::{Cgroup, OomWatch};
 use glassdock_kernel::namespace::Set;
 use glassdock_kernel::process::{self, Process, Signal, Untold};
+use glassdock_kernel::{capability, seccomp};
 use glassdock_trace::{Body, Gathering, Trace};
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -53,6 +54,8 @@ pub(crate) struct Server {
     pub(super) gathering: Option<Arc<Gathering>>,
     /// What is still to be told of init's birth.
     pub(super) untold: Option<Untold>,
+    /// What the container's processes may do.
+    pub(super) powers: Powers,
     /// The namespaces that the container does not share with the shim.
     pub(super) kinds: Set,
     pub(super) started_at: Option<String>,
@@ -65,6 +68,15 @@ pub(crate) struct Server {
     pub(super) deadline: Option<Instant>,
     /// Nothing happened for a while: the next wait is a long one.
     resting: bool,
+}
+
+/// What is kept of the bundle for further processes: all that they need of it, in a few kilobytes.
+#[derive(Debug, Default)]
+pub(super) struct Powers {
+    pub(super) groups: Vec<String>,
+    pub(super) capabilities: capability::Sets,
+    /// Compiled: the profile itself is a hundred times as long, and takes a while to read.
+    pub(super) filter: Option<seccomp::Filter>,
 }
 
 /// A process that the shim keeps: init, or one of exec.
@@ -144,6 +156,7 @@ impl Server {
             trace,
             gathering: None,
             untold: None,
+            powers: Powers::default(),
             kinds,
             started_at: None,
             paused: false,
