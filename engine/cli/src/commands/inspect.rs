@@ -20,8 +20,8 @@ pub(crate) async fn inspect(cx: &mut Context, args: &Args) -> Result<(), Failure
         name => name.split(' ').next().unwrap_or_default(),
     };
     match kind {
-        "" | "container" | "image" | "network" | "volume" | "node" | "plugin" | "secret" | "service"
-        | "task" => {}
+        "" | "container" | "image" | "network" | "volume" | "config" | "node" | "plugin" | "secret"
+        | "service" | "task" => {}
         other => {
             let values = "\"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", \"volume\"";
             return Err(Failure::say(format!(
@@ -131,6 +131,7 @@ async fn one(cx: &mut Context, kind: &str, name: &str, args: &Args) -> Result<St
         "network" if args.is("verbose") => format!("/networks/{name}?verbose=true"),
         "network" => format!("/networks/{name}"),
         "volume" => format!("/volumes/{name}"),
+        "plugin" => format!("/plugins/{name}/json"),
         other => format!("/{other}s/{name}"),
     };
     let bytes = cx.client.get(&path).await?;

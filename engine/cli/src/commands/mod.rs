@@ -59,6 +59,8 @@ mod version;
 
 mod volumes;
 
+mod swarm;
+
 use serde_json::Value;
 
 use crate::context::Context;
@@ -120,6 +122,7 @@ pub(crate) async fn run(cx: &mut Context, args: &Args) -> Result<(), Failure> {
         "volume create" => Box::pin(volumes::create(cx, args)).await,
         "volume ls" => Box::pin(volumes::ls(cx, args)).await,
         "volume rm" => Box::pin(volumes::rm(cx, args)).await,
+        name if swarm::has(name) => Box::pin(swarm::run(cx, args)).await,
         other => Err(Failure::say(format!("{other} is in the tables and has no code"))),
     }
 }

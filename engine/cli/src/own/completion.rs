@@ -39,7 +39,7 @@ fn program() -> Command {
         });
         program = program.subcommand(Command::new(group.name).about(group.about).subcommands(members));
     }
-    let top = tree::SPECS.iter().flat_map(|spec| {
+    let top = tree::specs().flat_map(|spec| {
         spec.names.iter().filter(|name| !name.contains(' ')).map(move |name| command(name, spec))
     });
     program.subcommands(top)

@@ -8,6 +8,8 @@ pub(crate) mod template;
 
 pub(crate) mod typed;
 
+pub(crate) mod methods;
+
 pub(crate) mod units;
 
 pub(crate) mod json;

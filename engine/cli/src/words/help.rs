@@ -63,11 +63,15 @@ pub(crate) fn root(program: &str) -> String {
         .collect();
     text.push_str(&columns(&common));
     text.push_str("\nManagement Commands:\n");
-    let groups: Vec<_> = tree::GROUPS.iter().map(|group| (group.name, group.about)).collect();
-    text.push_str(&columns(&groups));
+    let groups = |of_swarm| -> Vec<_> {
+        let groups = tree::GROUPS.iter().filter(|group| group.of_swarm == of_swarm);
+        groups.map(|group| (group.name, group.about)).collect()
+    };
+    text.push_str(&columns(&groups(false)));
+    text.push_str("\nSwarm Commands:\n");
+    text.push_str(&columns(&groups(true)));
     text.push_str("\nCommands:\n");
-    let mut rest: Vec<_> = tree::SPECS
-        .iter()
+    let mut rest: Vec<_> = tree::specs()
         .flat_map(|spec| {
             spec.names.iter().filter(|name| !name.contains(' ')).take(1).map(|name| (*name, about(spec)))
         })

@@ -34,6 +34,8 @@ pub(crate) mod network;
 
 pub(crate) mod volume;
 
+pub(crate) mod swarm;
+
 pub(crate) mod system;
 
 pub(crate) mod glass;

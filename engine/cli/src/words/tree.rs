@@ -1,23 +1,41 @@
 //! All commands, and how a command is found.
 
 use super::Kind::{Bool, List, Text};
-use super::{Arity, NO, Spec, build, container, flag, image, network, run, system, volume};
+use super::{Arity, NO, Spec, build, container, flag, image, network, run, swarm, system, volume};
 
 /// A group of commands, such as `container`.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub name: &'static str,
     pub about: &'static str,
+    /// Whether it is for engines that are in a swarm.
+    pub of_swarm: bool,
+}
+
+const fn group(name: &'static str, about: &'static str) -> Group {
+    Group { name, about, of_swarm: false }
+}
+
+const fn of_swarm(name: &'static str, about: &'static str) -> Group {
+    Group { name, about, of_swarm: true }
 }
 
 /// The groups.
 pub(crate) const GROUPS: &[Group] = &[
-    Group { name: "container", about: "Manage containers" },
-    Group { name: "image", about: "Manage images" },
-    Group { name: "manifest", about: "Manage Docker image manifests and manifest lists" },
-    Group { name: "network", about: "Manage networks" },
-    Group { name: "system", about: "Manage Docker" },
-    Group { name: "volume", about: "Manage volumes" },
+    group("checkpoint", "Manage checkpoints"),
+    group("container", "Manage containers"),
+    group("image", "Manage images"),
+    group("manifest", "Manage Docker image manifests and manifest lists"),
+    group("network", "Manage networks"),
+    group("plugin", "Manage plugins"),
+    group("system", "Manage Docker"),
+    group("volume", "Manage volumes"),
+    of_swarm("config", "Manage Swarm configs"),
+    of_swarm("node", "Manage Swarm nodes"),
+    of_swarm("secret", "Manage Swarm secrets"),
+    of_swarm("service", "Manage Swarm services"),
+    of_swarm("stack", "Manage Swarm stacks"),
+    of_swarm("swarm", "Manage Swarm"),
 ];
 
 /// The commands that most people type most.
@@ -58,8 +76,13 @@ pub(crate) static ROOT: Spec = Spec {
 };
 
 /// Every command with Docker's words.
+pub(crate) fn specs() -> impl Iterator<Item = &'static Spec> {
+    SPECS.iter().copied().chain(swarm::SPECS)
+}
+
+/// Those of what an engine has by itself.
 #[rustfmt::skip]
-pub(crate) static SPECS: &[&Spec] = &[
+static SPECS: &[&Spec] = &[
     &run::RUN, &run::CREATE,
     &container::START, &container::STOP, &container::RESTART, &container::KILL, &container::PAUSE,
     &container::UNPAUSE, &container::WAIT, &container::RM, &container::RENAME, &container::UPDATE,
@@ -90,12 +113,12 @@ pub(crate) fn find(words: &[String]) -> Option<Found> {
     if is_group(first) {
         let second = words.get(1)?;
         let called = format!("{first} {second}");
-        let spec = SPECS.iter().find(|spec| spec.names.contains(&called.as_str()))?;
+        let spec = specs().find(|spec| spec.names.contains(&called.as_str()))?;
         // `container list` is shown as `container ls`: the first name within the group.
         let shown = spec.names.iter().find(|name| group_of(name) == Some(first))?;
         return Some(Found { spec, name: (*shown).to_owned(), words: 2 });
     }
-    let spec = SPECS.iter().find(|spec| spec.names.contains(&first.as_str()))?;
+    let spec = specs().find(|spec| spec.names.contains(&first.as_str()))?;
     Some(Found { spec, name: first.clone(), words: 1 })
 }
 
@@ -106,7 +129,7 @@ pub(crate) fn is_group(word: &str) -> bool {
 
 /// The commands of a group: their short names and what they do.
 pub(crate) fn members(group: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    SPECS.iter().filter_map(move |spec| {
+    specs().filter_map(move |spec| {
         let name = spec.names.iter().find(|name| group_of(name) == Some(group))?;
         Some((name.split_once(' ')?.1, super::help::about(spec)))
     })

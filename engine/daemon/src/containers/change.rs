@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::model::{HostConfig, RestartPolicy};
+use super::model::{HostConfig, Resources, RestartPolicy};
 use super::record::Status;
 use super::{merge, names, resources};
 use crate::call::Call;
@@ -50,7 +50,7 @@ pub(crate) async fn update(mut call: Call) -> Reply {
         )));
     }
     let (mut host, mut config) = container.look(|record| (record.host_config.clone(), record.config.clone()));
-    overlay(&mut host, &request)?;
+    overlay(&mut host, request)?;
     config.hostname.clear();
     merge::settle(&mut host, &mut config, &container.id)?;
     if container.status().has_process() {
@@ -69,8 +69,30 @@ pub(crate) async fn update(mut call: Call) -> Reply {
     reply::json(&json!({ "Warnings": null }))
 }
 
+/// What can be changed after the create, as Docker has it. Of all else that a request names nothing
+/// is taken: a control group's parent or devices can't change any more.
+const CHANGEABLE: [&str; 13] = [
+    "BlkioWeight",
+    "CpuPeriod",
+    "CpuQuota",
+    "CpuRealtimePeriod",
+    "CpuRealtimeRuntime",
+    "CpuShares",
+    "CpusetCpus",
+    "CpusetMems",
+    "Memory",
+    "MemoryReservation",
+    "MemorySwap",
+    "NanoCpus",
+    "PidsLimit",
+];
+
 /// Puts the request's fields over what is there; zero and nothing mean "as it was".
-fn overlay(host: &mut HostConfig, request: &UpdateRequest) -> Result<(), Error> {
+fn overlay(host: &mut HostConfig, mut request: UpdateRequest) -> Result<(), Error> {
+    // All of it must be of the right types, also what means nothing.
+    let wrong = |error: serde_json::Error| Error::invalid(format!("invalid JSON: {error}"));
+    serde_json::from_value::<Resources>(Value::Object(request.resources.clone())).map_err(wrong)?;
+    request.resources.retain(|name, _| CHANGEABLE.contains(&name.as_str()));
     let invalid = |error: serde_json::Error| Error::of(Kind::Invalid, &error);
     if let Some(policy) = request.restart_policy.clone().filter(|policy| !policy.name.is_empty()) {
         if host.auto_remove && policy.name != "no" {
@@ -84,10 +106,7 @@ fn overlay(host: &mut HostConfig, request: &UpdateRequest) -> Result<(), Error> 
     let swap_follows = host.resources.memory_swap == host.resources.memory.saturating_mul(2);
     if let Some(map) = fields.as_object_mut() {
         for (name, value) in &request.resources {
-            let says = !matches!(value, Value::Null)
-                && *value != json!(0)
-                && *value != json!("")
-                && *value != json!([]);
+            let says = !matches!(value, Value::Null) && *value != json!(0) && *value != json!("");
             if says && map.contains_key(name) {
                 map.insert(name.clone(), value.clone());
             }

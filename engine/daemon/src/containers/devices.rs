@@ -14,6 +14,9 @@ use crate::error::Error;
 /// So many devices are found below `/dev` at most.
 const LIMIT: usize = 4096;
 
+/// And so many folders and files are looked at: who names `/` gets an answer all the same.
+const LOOKED_AT: usize = 65_536;
+
 /// The device nodes that a container gets, and the list of what it may use.
 ///
 /// # Errors
@@ -90,8 +93,13 @@ fn parse_rule(text: &str) -> Result<DeviceRule, Error> {
 
 /// The device at `path`, or all devices below it, as they appear below `target`.
 fn below(path: &Path, target: &Path) -> std::io::Result<Vec<Device>> {
+    search(path, target, LOOKED_AT)
+}
+
+fn search(path: &Path, target: &Path, most: usize) -> std::io::Result<Vec<Device>> {
     let mut found = Vec::new();
     let mut folders: Vec<(PathBuf, PathBuf)> = Vec::new();
+    let mut looked_at = 0;
     let metadata = fs::metadata(path)?;
     if metadata.is_dir() {
         folders.push((path.to_owned(), target.to_owned()));
@@ -100,6 +108,10 @@ fn below(path: &Path, target: &Path) -> std::io::Result<Vec<Device>> {
     }
     while let Some((folder, target)) = folders.pop() {
         for entry in fs::read_dir(&folder)?.flatten() {
+            looked_at += 1;
+            if looked_at > most {
+                return Err(std::io::Error::other("too many files below it: name the devices themselves"));
+            }
             // What comes and goes (and links, which may lead anywhere) is left out.
             let Ok(metadata) = entry.path().symlink_metadata() else { continue };
             let place = target.join(entry.file_name());
@@ -155,6 +167,14 @@ mod tests {
         for wrong in ["", "c", "x 1:1 r", "c 1 r", "c 1:1 x", "c -1:1 r", "c 1:1 r r"] {
             assert!(parse_rule(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_search_has_an_end() {
+        let etc = Path::new("/etc");
+        let words = search(etc, etc, 1).expect_err("more than one").to_string();
+        assert!(words.contains("too many files below it"), "{words}");
+        assert!(search(etc, etc, LOOKED_AT).expect("a folder").is_empty());
     }
 
     #[test]

@@ -227,7 +227,7 @@ pub(crate) async fn create(mut call: Call) -> Reply {
     let container = call.engine.containers.find(call.param("id"))?;
     let request: ExecRequest = call.json().await?;
     check_running(&container)?;
-    if request.cmd.first().is_none_or(String::is_empty) {
+    if request.cmd.is_empty() {
         return Err(Error::invalid("No exec command specified"));
     }
     if request

@@ -1,6 +1,6 @@
 //! Docker's resource limits in the specification's words.
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 use glassdock_runtime::oci::{BlockIo, Cpu, DeviceRule, Memory, Pids, Resources as OciResources, Throttle};
 
@@ -9,6 +9,12 @@ use crate::error::Error;
 
 /// The period that `--cpus` is enforced in, in microseconds.
 const PERIOD: i64 = 100_000;
+
+/// So many processes and threads can there be, of all containers together; PID_MAX_LIMIT of the kernel.
+const MOST_PIDS: i64 = 4 * 1024 * 1024;
+
+/// A control group is a folder: its name has at most so many bytes.
+const LONGEST_NAME: usize = 255;
 
 /// Docker's limits, and the devices' list, as the specification has them.
 ///
@@ -57,6 +63,59 @@ pub fn of(resources: &Resources, devices: Vec<DeviceRule>) -> Result<OciResource
     })
 }
 
+/// Where a container runs and is counted: processors and memory that are there, and a parent of its
+/// control group that leads nowhere else.
+///
+/// # Errors
+///
+/// Invalid, in Docker's words.
+pub fn check_places(resources: &Resources) -> Result<(), Error> {
+    check_set(&resources.cpuset_cpus, "cpus", "CPUs", "/sys/devices/system/cpu/online")?;
+    check_set(&resources.cpuset_mems, "mems", "memory nodes", "/sys/devices/system/node/online")?;
+    if let Some(limit) = resources.pids_limit.filter(|limit| *limit > MOST_PIDS) {
+        return Err(Error::invalid(format!(
+            "the pids limit {limit} is too large: the kernel takes {MOST_PIDS} at most"
+        )));
+    }
+    let parent = resources.cgroup_parent.trim_matches('/');
+    let plain = |name: &str| !matches!(name, "" | "." | "..") && name.len() <= LONGEST_NAME;
+    if parent.contains('\0') || (!parent.is_empty() && !parent.split('/').all(plain)) {
+        return Err(Error::invalid(format!(
+            "invalid cgroup parent {:?}: it is no path of names without `.` and `..`",
+            resources.cgroup_parent
+        )));
+    }
+    Ok(())
+}
+
+/// A list such as `0-2,5` of what the file says that there is.
+fn check_set(list: &str, what: &str, plural: &str, file: &str) -> Result<(), Error> {
+    if list.is_empty() {
+        return Ok(());
+    }
+    let invalid =
+        || Error::invalid(format!("Invalid value {list} for cpuset {what}: invalid format: {list}"));
+    // A machine without the file has no nodes to speak of: one.
+    let available = std::fs::read_to_string(file).unwrap_or_else(|_| "0".to_owned());
+    let available = available.trim();
+    let last =
+        available.rsplit(['-', ',']).next().and_then(|text| text.parse::<u32>().ok()).unwrap_or(u32::MAX);
+    for part in list.split(',') {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        let (from, to) = (from.trim().parse::<u32>(), to.trim().parse::<u32>());
+        let (Ok(from), Ok(to)) = (from, to) else { return Err(invalid()) };
+        if from > to {
+            return Err(invalid());
+        }
+        if to > last {
+            return Err(Error::invalid(format!(
+                "Requested {plural} are not available - requested {list}, available: {available}"
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn throttles(devices: &[ThrottleDevice]) -> Result<Vec<Throttle>, Error> {
     devices
         .iter()
@@ -64,6 +123,12 @@ fn throttles(devices: &[ThrottleDevice]) -> Result<Vec<Throttle>, Error> {
             let metadata = std::fs::metadata(&device.path).map_err(|error| {
                 Error::invalid(format!("the block device {} can't be limited: {error}", device.path))
             })?;
+            if !metadata.file_type().is_block_device() {
+                let path = &device.path;
+                return Err(Error::invalid(format!(
+                    "the block device {path} can't be limited: it is not a block device"
+                )));
+            }
             let (major, minor) = numbers(metadata.rdev());
             Ok(Throttle { major, minor, rate: device.rate })
         })
@@ -113,6 +178,32 @@ mod tests {
             of(&Resources { nano_cpus: 1_500_000_000, ..Resources::default() }, Vec::new()).expect("plain");
         assert_eq!(oci.cpu.map(|cpu| (cpu.quota, cpu.period)), Some((Some(150_000), Some(100_000))));
         assert_eq!(oci.memory, None);
+    }
+
+    #[test]
+    fn places_are_there_and_inside() {
+        let check = |set: fn(&mut Resources)| {
+            let mut resources = Resources::default();
+            set(&mut resources);
+            check_places(&resources).map_err(|error| error.message().to_owned())
+        };
+        assert_eq!(check(|resources| resources.cpuset_mems = "0".into()), Ok(()));
+        let words = check(|resources| resources.cpuset_mems = "x".into()).expect_err("no number");
+        assert_eq!(words, "Invalid value x for cpuset mems: invalid format: x");
+        let words = check(|resources| resources.cpuset_mems = "999999".into()).expect_err("no such node");
+        assert!(words.starts_with("Requested memory nodes are not available"), "{words}");
+        for list in ["x", "0-", "1-0", "4000000", "0,,"] {
+            let resources = Resources { cpuset_cpus: list.into(), ..Resources::default() };
+            assert!(check_places(&resources).is_err(), "{list}");
+        }
+        for good in ["", "/", "a", "/a/b.slice", "/a/..b/"] {
+            let resources = Resources { cgroup_parent: good.into(), ..Resources::default() };
+            assert_eq!(check_places(&resources), Ok(()), "{good}");
+        }
+        for bad in ["..", "../..", "/a/../b", "a//b", ".", "a\0b", &"x".repeat(300)] {
+            let resources = Resources { cgroup_parent: bad.into(), ..Resources::default() };
+            assert!(check_places(&resources).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -52,11 +52,16 @@ pub(crate) async fn kill(call: Call) -> Reply {
 pub(crate) async fn stop(call: Call) -> Reply {
     let container = call.engine.containers.find(call.param("id"))?;
     let (signal, patience) = manner(&call)?;
-    let _life = container.life.lock().await;
+    let life = container.life.lock().await;
     if !container.status().has_process() && container.status() != Status::Restarting {
         return Err(Error::not_modified());
     }
-    end(&call.engine, &container, &call.trace, signal, patience).await?;
+    let asked = ask_to_end(&call.engine, &container, &call.trace, signal, patience).await?;
+    // Patience may be long: meanwhile others may stop it sooner, pause it or commit it.
+    drop(life);
+    if let Some(asked) = asked {
+        see_it_end(&call.engine, &container, &call.trace, asked).await?;
+    }
     container.emit(&call.engine, "stop", &[]);
     reply::done()
 }
@@ -103,22 +108,55 @@ pub(crate) async fn end(
     signal: Option<Signal>,
     patience: Option<i64>,
 ) -> Result<(), Error> {
+    match ask_to_end(engine, container, trace, signal, patience).await? {
+        Some(asked) => see_it_end(engine, container, trace, asked).await,
+        None => Ok(()),
+    }
+}
+
+/// A container that was asked to end.
+struct Asked {
+    /// How often it had ended before.
+    exits: u64,
+    /// How long it has; none is without end.
+    patience: Option<Duration>,
+}
+
+/// Sends the signal of the end. None if there is no process that could get it.
+async fn ask_to_end(
+    engine: &Arc<Engine>,
+    container: &Arc<Container>,
+    trace: &Trace,
+    signal: Option<Signal>,
+    patience: Option<i64>,
+) -> Result<Option<Asked>, Error> {
     by_hand(engine, container);
     if container.status() == Status::Restarting {
         container.change(|record| record.state.status = Status::Exited);
-        return engine.containers.save(container);
+        engine.containers.save(container)?;
+        return Ok(None);
     }
     let signal = signal.or_else(|| stop_signal(container)).unwrap_or(Signal::TERM);
     let patience =
         patience.or_else(|| container.look(|record| record.config.stop_timeout)).unwrap_or(PATIENCE);
+    let exits = container.progress().borrow().exits;
     send(engine, container, signal, trace).await?;
     // A negative number is patience without end.
-    let patience = u64::try_from(patience).ok().map(Duration::from_secs);
-    if ends(container, patience).await {
+    Ok(Some(Asked { exits, patience: u64::try_from(patience).ok().map(Duration::from_secs) }))
+}
+
+/// Waits, and loses patience. Who started the container again meanwhile has another one, which is let be.
+async fn see_it_end(
+    engine: &Arc<Engine>,
+    container: &Arc<Container>,
+    trace: &Trace,
+    asked: Asked,
+) -> Result<(), Error> {
+    if ends_after(container, asked.exits, asked.patience).await {
         return Ok(());
     }
     send(engine, container, Signal::KILL, trace).await?;
-    if ends(container, Some(AFTER_KILL)).await {
+    if ends_after(container, asked.exits, Some(AFTER_KILL)).await {
         return Ok(());
     }
     Err(Error::internal(format!(
@@ -165,8 +203,14 @@ pub(crate) fn is_over(container: &Container) -> bool {
 
 /// Waits until a container has no process; false if patience ends first.
 pub(crate) async fn ends(container: &Container, patience: Option<Duration>) -> bool {
+    let exits = container.progress().borrow().exits;
+    ends_after(container, exits, patience).await
+}
+
+/// As [`ends`], for the process that there was when the container had ended `exits` times.
+async fn ends_after(container: &Container, exits: u64, patience: Option<Duration>) -> bool {
     let mut progress = container.progress();
-    let ended = async { progress.wait_for(|now| !now.running).await.is_ok() };
+    let ended = async { progress.wait_for(|now| !now.running || now.exits != exits).await.is_ok() };
     match patience {
         Some(patience) => tokio::time::timeout(patience, ended).await.is_ok(),
         None => ended.await,

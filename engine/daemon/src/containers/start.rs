@@ -130,13 +130,14 @@ impl From<glassdock_runtime::Error> for Failed {
         use glassdock_runtime::Error as Runtime;
         let task = |message: &str| format!("failed to create task for container: {message}: unknown");
         match &error {
-            // Docker answers 400 for a program that can't be executed, 500 for everything else.
+            // Docker answers 400 for a program that can't be executed and for what isn't there, 500 for everything else.
             // As the client's user is looked for before anything is made there, that has its own words.
             Runtime::Step(failed) if failed.message.starts_with("unable to find ") => {
                 Self { error: Error::internal(failed.message.clone()), status: failed.status }
             }
             Runtime::Step(failed) => {
-                let kind = if matches!(failed.status, 126 | 127) { Kind::Invalid } else { Kind::Internal };
+                let given = matches!(failed.status, 126 | 127) || asked_for(failed);
+                let kind = if given { Kind::Invalid } else { Kind::Internal };
                 Self { error: Error::new(kind, task(&failed.message)), status: failed.status }
             }
             _ => {
@@ -145,6 +146,16 @@ impl From<glassdock_runtime::Error> for Failed {
             }
         }
     }
+}
+
+/// Whether a step failed by what the container was asked to have: a kernel's setting or a mount that
+/// can't be.
+fn asked_for(failed: &glassdock_runtime::Failed) -> bool {
+    matches!(failed.step.as_str(), "sysctl" | "mounts")
+        && failed.errno.is_some_and(|errno| {
+            use std::io::ErrorKind::{InvalidInput, NotADirectory, NotFound};
+            matches!(std::io::Error::from_raw_os_error(errno).kind(), NotFound | NotADirectory | InvalidInput)
+        })
 }
 
 /// The start itself; blocking. What it did is undone when it fails.

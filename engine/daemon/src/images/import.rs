@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use axum::body::Body;
 use glassdock_image::config::{Config, History, Process, RootFs};
 use glassdock_image::{Platform, Reference};
+use glassdock_registry::client::Error as RegistryError;
 use glassdock_trace::Trace;
 
 use super::commit::named;
@@ -43,7 +44,11 @@ pub(super) async fn import(mut call: Call, source: String, platform: Platform) -
             given
         } else {
             let address = if source.contains("://") { source } else { format!("http://{source}") };
-            let fetched = engine.registry.fetch(&trace, &address).await?;
+            let fetched = engine.registry.fetch(&trace, &address).await.map_err(|error| match error {
+                // What is no address at all.
+                RegistryError::Setup { .. } => Error::invalid(error.to_string()),
+                error => error.into(),
+            })?;
             let _ = told.send(progress::status(None, &format!("Downloading from {address}")));
             pipe::request(Body::from_stream(fetched))
         };

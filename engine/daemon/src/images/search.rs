@@ -76,7 +76,9 @@ fn split(term: &str) -> Result<(&str, &str), Error> {
         Some((domain, words)) if domain == "localhost" || domain.contains(['.', ':']) => {
             // The domain becomes part of an address: it must be nothing else.
             let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
-            if !domain.bytes().all(plain) {
+            let host = domain.split(':').next().unwrap_or_default();
+            let empty = !host.starts_with('[') && host.split('.').any(str::is_empty);
+            if empty || !domain.bytes().all(plain) {
                 return Err(Error::invalid(format!("invalid index name ({domain})")));
             }
             let domain = if matches!(domain, "index.docker.io") { DEFAULT_DOMAIN } else { domain };
@@ -110,7 +112,9 @@ mod tests {
         assert_eq!(split("ali/app").ok(), Some(("docker.io", "ali/app")));
         assert_eq!(split("localhost:5000/java").ok(), Some(("localhost:5000", "java")));
         assert_eq!(split("index.docker.io/java").ok(), Some(("docker.io", "java")));
-        for bad in ["http://x/java", "a.b@evil.test:80/java", "a.b?c/java", "a.b c/java"] {
+        for bad in
+            ["http://x/java", "a.b@evil.test:80/java", "a.b?c/java", "a.b c/java", "../x", "a..b/x", ":80/x"]
+        {
             assert!(split(bad).is_err(), "{bad}");
         }
     }

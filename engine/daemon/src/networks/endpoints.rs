@@ -67,6 +67,7 @@ struct CreateRequest {
     attachable: bool,
     ingress: bool,
     config_only: bool,
+    config_from: ConfigFrom,
     #[serde(rename = "EnableIPv4")]
     enable_ipv4: Option<bool>,
     #[serde(rename = "EnableIPv6")]
@@ -75,6 +76,12 @@ struct CreateRequest {
     ipam: IpamRequest,
     options: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct ConfigFrom {
+    network: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -153,6 +160,13 @@ fn check(request: &CreateRequest) -> Result<(), Error> {
     }
     if request.config_only {
         return Err(Error::unsupported("networks that are only a configuration are not supported"));
+    }
+    if !request.config_from.network.is_empty() {
+        let words = format!(
+            "network {} not found: no network is only a configuration here",
+            request.config_from.network
+        );
+        return Err(Error::not_found(words));
     }
     if request.enable_ipv4 == Some(false) {
         return Err(Error::invalid(

@@ -1,10 +1,11 @@
 //! `SystemAuth`: `POST /auth`, does a registry take these credentials? `docker login`.
 
-use glassdock_registry::client::Credentials;
+use glassdock_registry::client::{Credentials, Error as RegistryError};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::call::Call;
+use crate::error::Error;
 use crate::reply::{self, Reply};
 
 /// `AuthConfig`
@@ -24,6 +25,11 @@ pub(crate) async fn check(mut call: Call) -> Reply {
     } else {
         Credentials::IdentityToken(auth.identitytoken)
     };
-    let identity = call.engine.registry.login(&call.trace, &auth.serveraddress, &credentials).await?;
+    let login = call.engine.registry.login(&call.trace, &auth.serveraddress, &credentials).await;
+    let identity = login.map_err(|error| match error {
+        // What is no address at all, or no header.
+        RegistryError::Setup { .. } => Error::invalid(error.to_string()),
+        error => error.into(),
+    })?;
     reply::json(&json!({ "IdentityToken": identity.unwrap_or_default(), "Status": "Login Succeeded" }))
 }

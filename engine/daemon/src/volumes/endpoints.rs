@@ -21,11 +21,17 @@ struct CreateRequest {
     driver: String,
     driver_opts: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
+    /// What makes it a volume of a swarm.
+    cluster_volume_spec: Option<Value>,
 }
 
 /// `VolumeCreate`.
 pub(crate) async fn create(mut call: Call) -> Reply {
     let request: CreateRequest = call.json_or_empty().await?.unwrap_or_default();
+    // Older clients have no such volumes.
+    if request.cluster_volume_spec.is_some() && call.version >= crate::call::ApiVersion(42) {
+        return Err(crate::absent::not_a_manager());
+    }
     if !matches!(request.driver.as_str(), "" | "local") {
         return Err(Error::not_found(format!(
             "create {}: error looking up volume plugin {}: plugin \"{}\" not found",

@@ -40,6 +40,18 @@ fn nonsense_gets_a_clear_answer() {
             400,
             "Requested CPUs are not available",
         ),
+        (r#"{"Image":"busybox","HostConfig":{"CpusetMems":"x"}}"#, 400, "Invalid value x for cpuset mems"),
+        (
+            r#"{"Image":"busybox","HostConfig":{"BlkioDeviceReadBps":[{"Path":"/","Rate":1}]}}"#,
+            400,
+            "not a block device",
+        ),
+        (r#"{"Image":"busybox","HostConfig":{"CgroupParent":"../.."}}"#, 400, "invalid cgroup parent"),
+        (
+            r#"{"Image":"busybox","HostConfig":{"Devices":[{"PathOnHost":"/proc"}]}}"#,
+            400,
+            "error gathering device information",
+        ),
         (r#"{"Image":"busybox","Cmd":null,"Env":null,"HostConfig":null}"#, 201, ""),
     ] {
         let (got, answer) = create(body);
@@ -66,14 +78,53 @@ fn nonsense_gets_a_clear_answer() {
         ("GET", "/exec/nobody/json", 404),
         ("GET", "/glassdock/traces/..%2fx", 400),
         ("GET", "/glassdock/traces/none", 404),
-        ("GET", "/swarm", 503),
-        ("GET", "/plugins", 200),
+        ("POST", "/images/create?fromSrc=http://a:b:c", 400),
+        ("GET", "/images/search?term=..%2Fx", 400),
     ] {
         let (got, answer) = lab.request(method, path, "{}");
         assert_eq!(got, status, "{method} {path}: {answer}");
     }
     let page = lab.json("GET", "/nothing", "").1;
     assert_eq!(page, serde_json::json!({ "message": "page not found" }));
+}
+
+#[test]
+fn what_a_start_can_not_do_is_told_as_the_clients_error() {
+    let Some(lab) = lab() else { return };
+    for (asked, words) in [
+        (r#""Cmd":[""]"#, r#"exec: \"\": executable file not found in $PATH"#),
+        (r#""HostConfig":{"Sysctls":{"net.foo.bar":"1"}}"#, "/proc/sys/net/foo/bar"),
+        (r#""HostConfig":{"Binds":["/etc/passwd:/etc"]}"#, "/etc"),
+    ] {
+        let body = format!(r#"{{"Image":"busybox",{asked}}}"#);
+        let (status, made) = lab.json("POST", "/containers/create?name=sparrow", &body);
+        assert_eq!(status, 201, "{body}: {made}");
+        let (status, said) = lab.request("POST", "/containers/sparrow/start", "");
+        assert!(status == 400 && said.contains(words), "{body}: {status} {said}");
+        assert_eq!(lab.request("DELETE", "/containers/sparrow", "").0, 204);
+    }
+}
+
+#[test]
+fn an_update_changes_limits_and_nothing_else() {
+    let Some(lab) = lab() else { return };
+    lab.run("wren", &["sleep", "600"]);
+    let update = |body: &str| lab.json("POST", "/containers/wren/update", body);
+    for wrong in [r#"{"Memory":[]}"#, r#"{"BlkioWeight":"x"}"#, r#"{"Devices":7}"#, r#"{"CpuShares":1.5}"#] {
+        let (status, said) = update(wrong);
+        assert!(
+            status == 400 && said["message"].as_str().unwrap_or_default().contains("JSON"),
+            "{wrong}: {said}"
+        );
+    }
+    let (status, said) = update(r#"{"CgroupParent":"/elsewhere","CpuShares":512,"Unknown":{}}"#);
+    assert_eq!(status, 200, "{said}");
+    let host = lab.inspect("wren")["HostConfig"].clone();
+    assert_eq!((&host["CgroupParent"], &host["CpuShares"]), (&"".into(), &512.into()));
+    // The control group is still the one that it runs in.
+    assert_eq!(update(r#"{"CpuShares":256}"#).0, 200);
+    let (status, said) = update(r#"{"PidsLimit":2147483648}"#);
+    assert!(status == 400 && said["message"].as_str().unwrap_or_default().contains("pids limit"), "{said}");
 }
 
 #[test]

@@ -38,6 +38,25 @@ fn one_of_many_gets_a_name() {
 }
 
 #[test]
+fn a_long_patience_keeps_nobody_else_waiting() {
+    let Some(lab) = lab() else { return };
+    lab.run("heron", &["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]);
+    let began = std::time::Instant::now();
+    thread::scope(|scope| {
+        let patient = scope.spawn(|| lab.request("POST", "/containers/heron/stop?t=1000", "").0);
+        thread::sleep(std::time::Duration::from_millis(300));
+        assert_eq!(lab.request("POST", "/containers/heron/pause", "").0, 204);
+        assert_eq!(lab.request("POST", "/containers/heron/unpause", "").0, 204);
+        assert_eq!(lab.request("POST", "/commit?container=heron", "").0, 201);
+        assert_eq!(lab.request("POST", "/containers/heron/stop?t=0", "").0, 204);
+        assert_eq!(patient.join().expect("a request"), 204);
+    });
+    assert!(began.elapsed().as_secs() < 100, "{:?}", began.elapsed());
+    let state = lab.inspect("heron")["State"].clone();
+    assert_eq!((&state["Status"], &state["ExitCode"]), (&"exited".into(), &137.into()), "{state}");
+}
+
+#[test]
 fn what_stops_restarts_and_pauses() {
     let Some(lab) = lab() else { return };
     lab.run("crane", &["sleep", "600"]);

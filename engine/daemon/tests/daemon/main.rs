@@ -4,6 +4,8 @@
 
 mod support;
 
+mod absent;
+
 mod build;
 
 mod build_hostile;

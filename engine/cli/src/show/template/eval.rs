@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::functions;
 use super::parse::{Command, Node, Operand, OperandKind, Pipeline};
 use super::print;
-use crate::show::typed;
+use crate::show::{methods, typed};
 
 /// What the data stands for.
 #[derive(Clone, Copy, Debug)]
@@ -270,7 +270,15 @@ impl Run<'_> {
 
     fn fields(&self, operand: &Operand, value: &Value, names: &[String]) -> Result<Value, Trouble> {
         let (mut value, mut in_map) = (value, false);
-        for name in names {
+        for (place, name) in names.iter().enumerate() {
+            // What a method says is a flag or a name: nothing is asked of that.
+            let field = place.checked_sub(1).and_then(|before| names.get(before));
+            if let (Mode::Struct, Some(field)) = (self.mode, field)
+                && place + 1 == names.len()
+                && let Some(said) = methods::call(field, value, name)
+            {
+                return Ok(said);
+            }
             let looks_into_map = std::mem::replace(&mut in_map, typed::is_map(name));
             let of_struct = matches!(self.mode, Mode::Struct) && !looks_into_map;
             value = match value {
