@@ -49,6 +49,10 @@ pub enum Problem {
     Unterminated(String),
     #[error("unknown instruction: {written}{}", meant(nearest))]
     Unknown { written: String, nearest: Option<&'static str> },
+    #[error("{before} is followed by the character U+{:04X}: expected a space or a tab", u32::from(*space))]
+    OddSpace { before: String, space: char },
+    #[error("no instruction: nothing follows the line that is to be continued")]
+    Nothing,
     #[error("no build stage in current context: the first instruction must be FROM, or ARG before it")]
     NoStage,
     #[error("unknown flag: --{written}{}", meant(nearest))]
