@@ -7,6 +7,7 @@ mod support;
 mod build;
 
 mod build_hostile;
+mod build_killed;
 mod build_limits;
 
 mod build_mounts;
