@@ -39,6 +39,8 @@ pub enum Problem {
     LongLine,
     #[error("this is not UTF-8 text; only comments may have other bytes")]
     NotText,
+    #[error("a zero byte: no word, name or variable can have one")]
+    ZeroByte,
     #[error("only one {0} parser directive can be used")]
     DirectiveTwice(&'static str),
     #[error("invalid escape token '{0}' does not match ` or \\")]

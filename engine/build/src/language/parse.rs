@@ -17,6 +17,9 @@ pub(crate) fn instruction(line: Line, escape: char) -> Result<Instruction, Error
     if keyword.text.is_empty() {
         return Err(Error::new(Position { line: last, column: 1 }, Problem::Nothing));
     }
+    if let Some(byte) = text.as_str().find('\0') {
+        return Err(Error::new(text.at(byte), Problem::ZeroByte));
+    }
     let rest = text.from(split);
     let upper = keyword.text.to_ascii_uppercase();
     let Some(name) = KEYWORDS.into_iter().find(|known| *known == upper) else {
