@@ -42,10 +42,11 @@ impl Default for Directives {
 /// Reads the directives at the start of a file.
 pub(crate) fn read(lines: &[&str], errors: &mut Vec<Error>) -> Directives {
     let mut found = Directives::default();
-    let mut seen = Vec::new();
+    let (mut seen, mut shebang) = (Vec::new(), false);
     for (index, line) in lines.iter().enumerate() {
         let line = line.trim_end_matches(['\r', '\n']);
         if index == 0 && line.starts_with("#!") {
+            shebang = true;
             found.lines = 1;
             continue;
         }
@@ -57,6 +58,10 @@ pub(crate) fn read(lines: &[&str], errors: &mut Vec<Error>) -> Directives {
             line: u32::try_from(index + 1).unwrap_or(u32::MAX),
             column: u32::try_from(column).unwrap_or(u32::MAX),
         };
+        if shebang && known == "escape" {
+            // Docker looks past the `#!` for the other two only.
+            continue;
+        }
         if seen.contains(&known) {
             errors.push(Error::new(at, Problem::DirectiveTwice(known)));
             continue;
@@ -75,10 +80,14 @@ pub(crate) fn read(lines: &[&str], errors: &mut Vec<Error>) -> Directives {
 
 /// `# name = value`
 fn parse(line: &str) -> Option<(&str, &str)> {
-    let (name, value) = line.strip_prefix('#')?.trim_start().split_once('=')?;
-    let (name, value) = (name.trim_end(), value.trim());
+    let space = |next: char| matches!(next, ' ' | '\t' | '\r' | '\x0c');
+    let line = line.trim_start().strip_prefix('#')?;
+    let (name, written) = line.trim_start_matches(space).split_once('=')?;
+    let (name, value) = (name.trim_end_matches(space), written.trim_matches(space));
     let plain = name.chars().all(|character| character.is_ascii_alphanumeric())
         && name.starts_with(|first: char| first.is_ascii_alphabetic());
+    // White space alone is a value too, and for an escape character a wrong one.
+    let value = if value.is_empty() { written } else { value };
     (plain && !value.is_empty()).then_some((name, value))
 }
 

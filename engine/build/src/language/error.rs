@@ -39,6 +39,8 @@ pub enum Problem {
     LongLine,
     #[error("this is not UTF-8 text; only comments may have other bytes")]
     NotText,
+    #[error("a zero byte: no word, name or variable can have one")]
+    ZeroByte,
     #[error("only one {0} parser directive can be used")]
     DirectiveTwice(&'static str),
     #[error("invalid escape token '{0}' does not match ` or \\")]
@@ -49,6 +51,10 @@ pub enum Problem {
     Unterminated(String),
     #[error("unknown instruction: {written}{}", meant(nearest))]
     Unknown { written: String, nearest: Option<&'static str> },
+    #[error("{before} is followed by the character U+{:04X}: expected a space or a tab", u32::from(*space))]
+    OddSpace { before: String, space: char },
+    #[error("no instruction: nothing follows the line that is to be continued")]
+    Nothing,
     #[error("no build stage in current context: the first instruction must be FROM, or ARG before it")]
     NoStage,
     #[error("unknown flag: --{written}{}", meant(nearest))]

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::expand::{Rules, expand};
+use super::expand::{Error, Rules, expand};
 use super::text::Position;
 
 /// One heredoc.
@@ -43,37 +43,42 @@ impl Heredoc {
 }
 
 /// Reads a word that may begin a heredoc: `3<<-"NAME"`.
-pub(crate) fn parse(word: &str) -> Option<Heredoc> {
+///
+/// # Errors
+///
+/// If it begins one, and its name can't be read.
+pub(crate) fn parse(word: &str) -> Result<Option<Heredoc>, Error> {
     let digits = word.chars().take_while(char::is_ascii_digit).count();
     let (descriptor, rest) = word.split_at(digits);
-    let rest = rest.strip_prefix("<<")?;
+    let Some(rest) = rest.strip_prefix("<<") else { return Ok(None) };
     let (chomp, rest) = rest.strip_prefix('-').map_or((false, rest), |rest| (true, rest));
     if rest.is_empty() || rest.contains('<') {
-        return None;
+        return Ok(None);
     }
     let rules = Rules { keep_unset: true, ..Rules::new('\\') };
     let nothing = |_: &str| None;
-    let plain = expand(rest, rules, &nothing).ok()?.words;
-    let raw = expand(rest, Rules { raw_quotes: true, raw_escapes: true, ..rules }, &nothing).ok()?.words;
-    let ([name], [raw]) = (plain.as_slice(), raw.as_slice()) else { return None };
-    Some(Heredoc {
+    let plain = expand(rest, rules, &nothing)?.words;
+    let raw = expand(rest, Rules { raw_quotes: true, raw_escapes: true, ..rules }, &nothing)?.words;
+    let ([name], [raw]) = (plain.as_slice(), raw.as_slice()) else { return Ok(None) };
+    Ok(Some(Heredoc {
         name: name.clone(),
         expand: name == raw,
         chomp,
         descriptor: descriptor.parse().unwrap_or(0),
         ..Heredoc::default()
-    })
+    }))
 }
 
 /// The heredocs that a logical line begins.
-pub(crate) fn of_line(line: &str) -> Vec<Heredoc> {
-    if !line.contains("<<") {
-        return Vec::new();
-    }
+///
+/// # Errors
+///
+/// As [`parse`].
+pub(crate) fn of_line(line: &str) -> Result<Vec<Heredoc>, Error> {
     let rules = Rules { raw_quotes: true, raw_escapes: true, keep_unset: true, ..Rules::new('\\') };
     // A line whose quotes don't close is the shell's to complain about.
     let words = expand(line, rules, &|_| None).map(|expanded| expanded.words).unwrap_or_default();
-    words.iter().filter_map(|word| parse(word)).collect()
+    words.iter().filter_map(|word| parse(word).transpose()).collect()
 }
 
 #[cfg(test)]
@@ -82,13 +87,15 @@ mod tests {
 
     #[test]
     fn words_that_begin_a_heredoc() {
-        let names = |line: &str| of_line(line).into_iter().map(|doc| doc.name).collect::<Vec<_>>();
+        let names =
+            |line: &str| of_line(line).expect("read").into_iter().map(|doc| doc.name).collect::<Vec<_>>();
         assert_eq!(names("RUN cat <<EOF"), ["EOF"]);
         assert_eq!(names("COPY <<a <<-'b c' /x/"), ["a", "b c"]);
         assert_eq!(names("RUN 3<<EOF cat"), ["EOF"]);
         assert!(names("RUN cat <<<EOF; x<<EOF '<<EOF' \"<<EOF\" << EOF").is_empty());
-        let quoted = parse("<<-\"EOF\"").expect("a heredoc");
+        let quoted = parse("<<-\"EOF\"").expect("read").expect("a heredoc");
         assert!(quoted.chomp && !quoted.expand);
-        assert!(parse("<<EOF").expect("a heredoc").expand);
+        assert!(parse("<<EOF").expect("read").expect("a heredoc").expand);
+        assert!(parse("<<EOF${A").is_err());
     }
 }

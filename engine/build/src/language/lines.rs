@@ -8,6 +8,7 @@ use super::directive::Directives;
 use super::error::{Error, Problem};
 use super::heredoc::{self, Heredoc};
 use super::text::{Position, Text};
+use super::words;
 
 /// The longest line, in bytes; Docker's.
 pub const LONGEST_LINE: usize = 65535;
@@ -54,11 +55,8 @@ pub(crate) fn split(file: &[&str], directives: &Directives, errors: &mut Vec<Err
             }
             continued = reader.add(&mut one.text, line, number, 0);
         }
-        // It may have been escape characters alone.
-        if !one.text.as_str().trim().is_empty() {
-            reader.heredocs(&mut one, errors);
-            found.push(one);
-        }
+        reader.heredocs(&mut one, errors);
+        found.push(one);
     }
     found
 }
@@ -91,10 +89,14 @@ impl<'a> Lines<'a, '_> {
     }
 
     fn heredocs(&mut self, line: &mut Line, errors: &mut Vec<Error>) {
-        if !takes_heredocs(line.text.as_str()) {
+        if !line.text.as_str().contains("<<") || !takes_heredocs(&line.text) {
             return;
         }
-        for mut doc in heredoc::of_line(line.text.as_str()) {
+        let found = heredoc::of_line(line.text.as_str()).unwrap_or_else(|problem| {
+            errors.push(Error::new(line.text.at(0), Problem::Expand(problem)));
+            Vec::new()
+        });
+        for mut doc in found {
             doc.at = Position { line: u32::try_from(self.next + 1).unwrap_or(u32::MAX), column: 1 };
             let mut ended = false;
             while let Some(text) = self.file.get(self.next) {
@@ -116,21 +118,18 @@ impl<'a> Lines<'a, '_> {
 }
 
 /// Whether an instruction may have heredocs: RUN, COPY and ADD, unless they are in JSON.
-fn takes_heredocs(line: &str) -> bool {
-    let mut rest = line.trim();
-    let mut keyword = first(&mut rest);
+fn takes_heredocs(line: &Text) -> bool {
+    let (mut keyword, mut rest) = first(line);
     if keyword.eq_ignore_ascii_case("ONBUILD") {
-        keyword = first(&mut rest);
+        (keyword, rest) = first(&rest);
     }
     let takes = ["RUN", "COPY", "ADD"].iter().any(|known| keyword.eq_ignore_ascii_case(known));
-    while takes && rest.starts_with("--") {
-        first(&mut rest);
-    }
-    takes && !(rest.starts_with('[') && serde_json::from_str::<Vec<String>>(rest).is_ok())
+    takes && !matches!(words::json(&words::flags(&rest).1), Ok(Some(_)))
 }
 
-fn first<'a>(rest: &mut &'a str) -> &'a str {
-    let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-    *rest = after.trim_start();
-    word
+/// The first word, and what follows it.
+fn first(line: &Text) -> (String, Text) {
+    let line = line.trimmed();
+    let split = line.as_str().find(words::blank).unwrap_or(line.as_str().len());
+    (line.as_str()[..split].to_owned(), line.from(split))
 }

@@ -5,18 +5,28 @@ use super::instruction::{Arg, Command, Copy, From, Healthcheck, Instruction, KEY
 use super::lines::Line;
 use super::mount::Mount;
 use super::nearest::nearest;
-use super::text::{Text, Word};
+use super::text::{Position, Text, Word};
 use super::{flags, health, heredoc, words};
 
 /// Reads one instruction.
 pub(crate) fn instruction(line: Line, escape: char) -> Result<Instruction, Error> {
     let Line { text, last, comments, empty, heredocs } = line;
     let text = text.trimmed();
-    let split = text.as_str().find(char::is_whitespace).unwrap_or(text.as_str().len());
+    let split = text.as_str().find(words::blank).unwrap_or(text.as_str().len());
     let keyword = text.until(split).word();
-    let rest = text.from(split).trimmed();
+    if keyword.text.is_empty() {
+        return Err(Error::new(Position { line: last, column: 1 }, Problem::Nothing));
+    }
+    if let Some(byte) = text.as_str().find('\0') {
+        return Err(Error::new(text.at(byte), Problem::ZeroByte));
+    }
+    let rest = text.from(split);
     let upper = keyword.text.to_ascii_uppercase();
     let Some(name) = KEYWORDS.into_iter().find(|known| *known == upper) else {
+        if let Some((byte, space)) = keyword.text.char_indices().find(|(_, next)| next.is_whitespace()) {
+            let before = keyword.text[..byte].to_owned();
+            return Err(Error::new(text.at(byte), Problem::OddSpace { before, space }));
+        }
         let nearest = nearest(&keyword.text, &KEYWORDS);
         return Err(Error::new(keyword.at, Problem::Unknown { written: keyword.text, nearest }));
     };
@@ -31,7 +41,7 @@ pub(crate) fn instruction(line: Line, escape: char) -> Result<Instruction, Error
         empty_line: empty,
     };
     if name == "ONBUILD" {
-        made.kind = onbuild(&made, rest, escape)?;
+        made.kind = onbuild(&made, rest.trimmed(), escape)?;
         return Ok(made);
     }
     let (given, rest) = words::flags(&rest);
@@ -146,10 +156,10 @@ fn pairs(name: &'static str, rest: &Text, escape: char) -> Result<Pairs, Error> 
     let first = words.first().ok_or_else(|| Error::new(rest.at(0), Problem::AtLeastOne(name)))?;
     if !first.text.contains('=') {
         let whole = rest.as_str();
-        let Some(split) = whole.find(char::is_whitespace) else {
+        let Some(split) = whole.find(words::blank) else {
             return Err(Error::new(rest.at(whole.len()), Problem::TwoArguments(name)));
         };
-        let pair = (rest.until(split).word(), rest.from(split).trimmed().word());
+        let pair = (rest.until(split).word(), words::skip(&rest.from(split)).word());
         return Ok(Pairs { pairs: vec![pair], old: true });
     }
     let pairs = words.into_iter().map(|word| {
@@ -193,7 +203,7 @@ fn copy(name: &'static str, made: &Instruction, rest: &Text) -> Result<Copy, Err
     }
     let mut copy = Copy { sources: Vec::new(), heredocs: Vec::new(), destination };
     for word in words {
-        let doc = heredoc::parse(&word.text);
+        let doc = heredoc::parse(&word.text).ok().flatten();
         let known = doc.and_then(|doc| made.heredocs.iter().position(|known| known.name == doc.name));
         match known {
             Some(index) => copy.heredocs.push(index),
@@ -208,7 +218,7 @@ fn onbuild(made: &Instruction, rest: Text, escape: char) -> Result<Kind, Error> 
         return Err(Error::new(rest.at(0), Problem::AtLeastOne("ONBUILD")));
     }
     let line = Line { text: rest, last: made.last_line, heredocs: made.heredocs.clone(), ..Line::default() };
-    let keyword = line.text.as_str().split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    let keyword = line.text.as_str().split(words::blank).next().unwrap_or_default().to_ascii_uppercase();
     let at = line.text.at(0);
     match keyword.as_str() {
         "ONBUILD" => Err(Error::new(at, Problem::OnbuildChain)),
@@ -222,8 +232,8 @@ fn healthcheck(made: &Instruction, rest: &Text) -> Result<Healthcheck, Error> {
     if whole.is_empty() {
         return Err(Error::new(rest.at(0), Problem::AtLeastOne("HEALTHCHECK")));
     }
-    let split = whole.find(char::is_whitespace).unwrap_or(whole.len());
-    let after = rest.from(split).trimmed();
+    let split = whole.find(words::blank).unwrap_or(whole.len());
+    let after = words::skip(&rest.from(split));
     match whole[..split].to_ascii_uppercase().as_str() {
         "NONE" if after.as_str().is_empty() => Ok(Healthcheck::None),
         "NONE" => Err(Error::new(after.at(0), Problem::HealthNone)),

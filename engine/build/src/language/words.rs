@@ -4,12 +4,24 @@
 use super::error::{Error, Problem};
 use super::text::{Text, Word};
 
-/// Splits at white space, nothing else.
+/// What separates a keyword from its arguments, and plain words from each other: BuildKit's
+/// `[\t\v\f\r ]`. A no-break space, say, is a part of a word.
+pub(crate) fn blank(character: char) -> bool {
+    matches!(character, ' ' | '\t' | '\r' | '\x0b' | '\x0c')
+}
+
+/// The text without the [`blank`]s before it.
+pub(crate) fn skip(text: &Text) -> Text {
+    let whole = text.as_str();
+    text.from(whole.len() - whole.trim_start_matches(blank).len())
+}
+
+/// Splits at [`blank`]s, nothing else.
 pub(crate) fn plain(text: &Text) -> Vec<Word> {
     let (mut words, mut start) = (Vec::new(), None);
     let whole = text.as_str();
     for (byte, character) in whole.char_indices().chain([(whole.len(), ' ')]) {
-        match (character.is_whitespace(), start) {
+        match (blank(character), start) {
             (true, Some(begin)) => {
                 words.push(Word::new(&whole[begin..byte], text.at(begin)));
                 start = None;
@@ -27,9 +39,7 @@ pub(crate) fn quoted(text: &Text, escape: char) -> Vec<Word> {
     let mut characters = text.as_str().char_indices();
     while let Some((byte, next)) = characters.next() {
         if quote.is_none() && next.is_whitespace() {
-            if let Some(begin) = start.take() {
-                words.push(Word::new(std::mem::take(&mut word), text.at(begin)));
-            }
+            words.extend(start.take().map(|begin| Word::new(std::mem::take(&mut word), text.at(begin))));
             continue;
         }
         start.get_or_insert(byte);
@@ -47,9 +57,9 @@ pub(crate) fn quoted(text: &Text, escape: char) -> Vec<Word> {
         }
         word.push(next);
     }
-    if let Some(begin) = start {
-        words.push(Word::new(word, text.at(begin)));
-    }
+    words.extend(start.map(|begin| Word::new(word, text.at(begin))));
+    // Nothing but an escape character that escapes nothing.
+    words.retain(|word| !word.text.is_empty());
     words
 }
 
@@ -59,7 +69,7 @@ pub(crate) fn flags(text: &Text) -> (Vec<Word>, Text) {
     let mut flags = Vec::new();
     let mut place = 0;
     loop {
-        place += whole[place..].len() - whole[place..].trim_start().len();
+        place += whole[place..].len() - whole[place..].trim_start_matches(blank).len();
         if !whole[place..].starts_with("--") {
             return (flags, text.from(place));
         }
@@ -67,7 +77,7 @@ pub(crate) fn flags(text: &Text) -> (Vec<Word>, Text) {
         let mut characters = whole[place..].char_indices();
         while let Some((byte, next)) = characters.next() {
             match (next, quote) {
-                (_, None) if next.is_whitespace() => {
+                (_, None) if blank(next) => {
                     end = place + byte;
                     break;
                 }

@@ -24,7 +24,7 @@ pub(crate) static BUILD: Spec = Spec {
             NO,
             "cache-to",
             List,
-            "Where to keep the image's steps (\"type=registry,ref=image\", \"type=local,dest=folder\")",
+            "Where to keep the image's steps, with mode=max those of all stages (\"type=registry,ref=image\", \"type=local,dest=folder\")",
         ),
         flag(NO, "cgroup-parent", Text, "Set the parent cgroup for the \"RUN\" instructions during build"),
         flag(NO, "check", Bool, "Check Dockerfiles for mistakes and questionable practice, without building"),

@@ -187,6 +187,11 @@ impl Shared {
             last.label(&self, trace).await?;
             last.words.text(&format!(" ---> {}\n", short(&last.id()?)));
         }
+        if self.wish.stages {
+            let inner = self.plan.order.iter().filter(|index| **index != self.plan.target);
+            let inner = inner.filter_map(|index| done.get(index)?.borrow().clone()).collect();
+            self.keep_inner(trace, inner, &last).await?;
+        }
         self.finish(trace, &last).await
     }
 

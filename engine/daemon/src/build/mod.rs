@@ -11,7 +11,7 @@
 //! The words of the stream are those of Docker's classic builder, which every client shows.
 //! Reading order: what was asked for ([`request`]), the context ([`context`], `rules`, [`tree`]), the words
 //! ([`words`]), the stages side by side ([`builder`], `task`, [`stage`]), what a step is called (`history`)
-//! and what is known of it (`remember`), the steps that make layers (`steps`), and how each kind of
+//! what is known of it (`remember`) and what is kept of stages (`inner`), the steps that make layers (`steps`), and how each kind of
 //! them is done ([`run`] with `mounts`, [`session`] and [`caches`]; [`copy`] with [`files`], `matches`, `beneath` and [`remote`]).
 //!
 //! Invariants: a build that fails, or whose client leaves, leaves no container, mount or
@@ -38,6 +38,8 @@ mod history;
 mod remember;
 
 mod steps;
+
+mod inner;
 
 pub mod session;
 

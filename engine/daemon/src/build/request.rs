@@ -29,6 +29,8 @@ pub struct Wish {
     pub cache: bool,
     /// `--cache-from`: images that steps are looked for in, and nowhere else then.
     pub cache_from: Vec<String>,
+    /// Whether the images of inner stages are made too, and told.
+    pub stages: bool,
     /// Whether base images are pulled though they are here.
     pub pull: bool,
     /// Whether only the id is told.
@@ -86,6 +88,7 @@ impl Wish {
             target: call.query("target").unwrap_or_default().to_owned(),
             cache: !call.flag("nocache"),
             cache_from: json(call, "cachefrom")?.unwrap_or_default(),
+            stages: call.flag("stages"),
             pull: call.flag("pull"),
             quiet: call.flag("q"),
             remove: call.flag_or("rm", true),

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use glassdock_image::images::{Changed, Lease, Made};
-use glassdock_kernel::process::Signal;
 use glassdock_runtime::Streams;
 use glassdock_trace::Trace;
 use tokio::io::AsyncReadExt;
@@ -15,7 +14,8 @@ use super::words::{Words, short};
 use crate::containers::container::Waiting;
 use crate::containers::image::Found;
 use crate::containers::model::{ContainerConfig, CreateRequest, HostConfig};
-use crate::containers::{Container, create, remove, signal, start, streams};
+use crate::containers::record::Beside;
+use crate::containers::{Container, create, remove, start, streams};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::operations::Use;
@@ -83,7 +83,7 @@ impl Running<'_> {
         let found =
             Found { id: self.image.clone(), config: self.config.clone(), layers: self.below.lower.clone() };
         let trace = self.trace.clone();
-        let beside = self.ready.beside.clone();
+        let beside = Beside { passing: true, ..self.ready.beside.clone() };
         let made = self.engine.blocking(move |engine| {
             let (container, _) = create::make_of(engine, &trace, None, request, found, beside)?;
             // Should nobody wait any more, the container goes with this answer that nobody takes.
@@ -109,7 +109,9 @@ impl Running<'_> {
             Err(_) => return Err(Error::internal("the container of a step went away")),
         };
         if code != 0 {
-            kept.done(!self.remove.1);
+            if !self.remove.1 {
+                kept.keep().await?;
+            }
             return Ok(Ended::Failed(code));
         }
         let (trace, lease, below) = (self.trace.clone(), Arc::clone(self.lease), self.below.clone());
@@ -132,8 +134,10 @@ impl Running<'_> {
             let _life = container.life.lock().await;
             remove::remove(self.engine, &container, self.trace, true).await?;
             self.words.text(&format!(" ---> Removed intermediate container {}\n", short(&container.id)));
+            kept.over = true;
+        } else {
+            kept.keep().await?;
         }
-        kept.done(true);
         Ok(Ended::Well(made.map(Box::new)))
     }
 
@@ -182,7 +186,8 @@ struct Kept {
     engine: Arc<Engine>,
     container: Arc<Container>,
     trace: Trace,
-    stays: bool,
+    /// Whether the build has settled what becomes of it.
+    over: bool,
 }
 
 impl Kept {
@@ -191,36 +196,30 @@ impl Kept {
             engine: Arc::clone(engine),
             container: Arc::clone(container),
             trace: trace.clone(),
-            stays: false,
+            over: false,
         }
     }
 
-    fn done(&mut self, stays: bool) {
-        self.stays = stays;
+    /// The container stays when its build is over, unless somebody removed it.
+    async fn keep(&mut self) -> Result<(), Error> {
+        self.over = true;
+        let _life = self.container.life.lock().await;
+        if self.engine.containers.find(&self.container.id).is_ok() {
+            self.container.change(|record| record.beside.passing = false);
+            self.engine.containers.save(&self.container)?;
+        }
+        Ok(())
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        if self.stays {
+        if self.over {
             return;
         }
         let (engine, container, trace) =
             (Arc::clone(&self.engine), Arc::clone(&self.container), self.trace.clone());
-        tokio::spawn(async move {
-            container.change(|record| record.stopped_by_hand = true);
-            // It may be about to start: its life says when that is over.
-            let life = container.life.lock().await;
-            if container.status().has_process() {
-                // One that ended just now can't be killed, and needs not be.
-                let _ = signal::send(&engine, &container, Signal::KILL, &trace).await;
-                signal::ends(&container, Some(std::time::Duration::from_secs(10))).await;
-            }
-            if let Err(error) = remove::remove(&engine, &container, &trace, true).await {
-                tracing::warn!(id = container.id, %error, "the container of a build's step stays");
-            }
-            drop(life);
-        });
+        tokio::spawn(async move { remove::end_quietly(&engine, &container, &trace).await });
     }
 }
 

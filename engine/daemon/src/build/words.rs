@@ -114,6 +114,11 @@ impl Words {
         self.send(&json!({ "aux": { "ID": id } }));
     }
 
+    /// The ids of the images of inner stages, for a client that asked.
+    pub fn stages(&self, ids: &[String]) {
+        self.send(&json!({ "aux": { "Stages": ids } }));
+    }
+
     /// A command that failed: its status and words for it.
     pub fn failed(&self, code: i32, message: &str) {
         self.interrupt();

@@ -5,6 +5,7 @@
 //!                     └──► it does not      ──► what it left is ended; exit.json, networks released,
 //!                                               restart policy, auto-remove
 //!   record says otherwise ──► `always` and `unless-stopped` start it
+//!   it was a build's step ──► it is ended, and removed: the build is over
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -83,6 +84,7 @@ pub async fn all(engine: &Arc<Engine>) -> Result<(), Error> {
     for container in gone {
         take_leave(engine, &container).await;
     }
+    end_builds(engine).await;
     restart_what_should_run(engine);
     Ok(())
 }
@@ -155,7 +157,7 @@ async fn take_leave(engine: &Arc<Engine>, container: &Arc<Container>) {
     match container.status() {
         // Whether its volumes should go too isn't known any more: they stay, unless they always do.
         Status::Dead => {
-            let volumes = container.look(|record| record.host_config.auto_remove);
+            let volumes = container.look(|record| record.host_config.auto_remove || record.beside.passing);
             if let Err(error) = remove::remove(engine, container, part.trace(), volumes).await {
                 tracing::warn!(id = container.id, %error, "a container whose removal was cut off stays");
             }
@@ -166,6 +168,16 @@ async fn take_leave(engine: &Arc<Engine>, container: &Arc<Container>) {
         _ => {
             let exit = container.bundle.exit().ok().flatten();
             supervise::ended(engine, container, exit, Duration::ZERO).await;
+        }
+    }
+}
+
+/// Ends the steps of builds that ended with the daemon.
+async fn end_builds(engine: &Arc<Engine>) {
+    for container in engine.containers.all() {
+        if container.look(|record| record.beside.passing) {
+            let part = engine.operations.own(vec!["container".to_owned(), container.name()]);
+            remove::end_quietly(engine, &container, part.trace()).await;
         }
     }
 }

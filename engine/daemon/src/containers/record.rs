@@ -50,7 +50,7 @@ pub struct Record {
     pub stopped_by_hand: bool,
 }
 
-/// Mounts of `RUN --mount`, for which the API has no words.
+/// What a container of a build's step has, for which the API has no words: mounts of `RUN --mount`, and its end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Beside {
@@ -60,6 +60,8 @@ pub struct Beside {
     pub stacks: Vec<Stack>,
     /// Variables that are secrets, by the files that have them.
     pub secret_env: Vec<SecretVariable>,
+    /// Whether it goes with its build, also if that ends with the daemon.
+    pub passing: bool,
 }
 
 impl Beside {

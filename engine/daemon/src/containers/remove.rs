@@ -132,6 +132,16 @@ pub(crate) async fn remove_quietly(engine: &Arc<Engine>, container: &Arc<Contain
     }
 }
 
+/// Ends and removes the container of a build's step that nobody waits for any more.
+pub(crate) async fn end_quietly(engine: &Arc<Engine>, container: &Arc<Container>, trace: &Trace) {
+    container.change(|record| record.stopped_by_hand = true);
+    // It may be about to start: its life says when that is over.
+    let _life = container.life.lock().await;
+    // One that ended just now can't be killed, and needs not be.
+    let _ = kill(engine, container, trace).await;
+    remove_quietly(engine, container, trace).await;
+}
+
 /// `ContainerPrune`.
 pub(crate) async fn prune(call: Call) -> Reply {
     let filters = call.filters()?;

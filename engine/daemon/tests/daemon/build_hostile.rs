@@ -88,6 +88,10 @@ fn archives_that_mean_no_good_do_none() {
     large.header("large", EntryType::Regular, "", 1 << 50);
     let words = large.send(&lab);
     assert!(words.contains("more than") || words.contains("bytes"), "{words}");
+    let mut larger = file("FROM busybox\n");
+    larger.header("larger", EntryType::Regular, "", u64::MAX);
+    let words = larger.send(&lab);
+    assert!(words.contains("a size that no file has"), "{words}");
     // One that breaks off, and one that is none.
     let mut broken = file("FROM busybox\n");
     broken.header("broken", EntryType::Regular, "", 1 << 20);

@@ -9,6 +9,7 @@ mod absent;
 mod build;
 
 mod build_hostile;
+mod build_killed;
 mod build_limits;
 
 mod build_mounts;

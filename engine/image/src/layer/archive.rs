@@ -147,6 +147,9 @@ impl<R: Read> Archive<R> {
             _ => return Err(Error::Refused { path: super::shown(&path), reason: "its type is not known" }),
         };
         let stored = extensions.size.unwrap_or(size);
+        if i64::try_from(stored).is_err() {
+            return Err(Error::Damaged("a header with a size that no file has"));
+        }
         if kind == Kind::File {
             self.left = stored;
             self.padding = stored.next_multiple_of(BLOCK as u64) - stored;

@@ -315,6 +315,17 @@ fn sparse_files_stay_sparse() {
 }
 
 #[test]
+fn a_size_that_no_file_has_is_refused() {
+    for size in [u64::MAX, u64::MAX - 511, 1 << 63] {
+        let mut file = header(FILE, size);
+        file.set_path("large").expect("fits");
+        file.set_cksum();
+        let error = Room::new().plain(file.as_bytes()).expect_err("it is refused");
+        assert!(error.to_string().contains("size that no file has"), "{error}");
+    }
+}
+
+#[test]
 fn what_an_archive_costs_is_bounded() {
     let room = Room::new();
     let small = Room { layers: room.layers.with_limits(Limits { entries: 10, bytes: 1 << 20 }), ..room };

@@ -49,6 +49,9 @@ pub(crate) async fn build(cx: &mut Context, args: &Args) -> Result<(), Failure> 
     if !cached.is_empty() {
         pairs.push(("cachefrom", json!(cached).to_string()));
     }
+    if cache::wants_stages(args)? {
+        pairs.push(("stages", "1".to_owned()));
+    }
     pairs.extend(context.remote.clone().map(|remote| ("remote", remote)));
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let sent = Arc::new(AtomicU64::new(0));
@@ -65,8 +68,11 @@ pub(crate) async fn build(cx: &mut Context, args: &Args) -> Result<(), Failure> 
         cx.out.text(format!("Sending build context to Docker daemon  {size}\r\r\n"));
         cx.out.flush()?;
     }
-    let mut id = String::new();
-    let aux = |value: &Value| text(value, "ID").clone_into(&mut id);
+    let (mut id, mut stages) = (String::new(), None);
+    let aux = |value: &Value| match value.get("Stages").and_then(Value::as_array) {
+        Some(ids) => stages = Some(ids.iter().filter_map(Value::as_str).map(str::to_owned).collect()),
+        None => text(value, "ID").clone_into(&mut id),
+    };
     let mut lines = Lines::of(response);
     let shown = if progress == "json" {
         raw(cx, &mut lines, aux).await
@@ -74,7 +80,7 @@ pub(crate) async fn build(cx: &mut Context, args: &Args) -> Result<(), Failure> 
         show(&mut lines, &mut Screen::out(&mut cx.out), aux).await
     };
     shown?;
-    cache::to(cx, args, &id).await?;
+    cache::to(cx, args, &id, stages).await?;
     let file = args.text("iidfile");
     if !file.is_empty() {
         std::fs::write(file, &id).map_err(|error| file_failure("open", file, &error))?;
