@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
-use rustix::fs::{IFlags, Mode, OFlags};
+use rustix::fs::IFlags;
 
 /// Writes out everything of the file system that `file` is on; syncfs(2).
 ///
@@ -38,17 +38,6 @@ pub fn spread_folders(folder: &Path) {
     {
         let _ = rustix::fs::ioctl_setflags(&folder, flags | IFlags::TOPDIR);
     }
-}
-
-/// Opens a file for writing past the page cache: open(2) with `O_DIRECT`, which wants memory, places and
-/// lengths aligned.
-///
-/// # Errors
-///
-/// Those of open(2); `EINVAL` where the file system has no such way.
-pub fn open_past_cache(path: &Path) -> io::Result<File> {
-    let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::CLOEXEC;
-    Ok(rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty())?.into())
 }
 
 /// Sends at most `count` bytes of `file`, from `offset` on, to a socket, without a way

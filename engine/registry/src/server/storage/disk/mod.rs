@@ -10,10 +10,7 @@
 //! request is answered, the large ones on threads for that.
 
 mod digests;
-
-mod direct;
 mod files;
-mod flusher;
 pub(super) mod journal;
 mod records;
 mod small;
@@ -38,7 +35,6 @@ pub(super) struct Disk {
     temporary: AtomicU64,
     small: small::Small,
     digests: digests::Digests,
-    flusher: flusher::Flusher,
     /// `None` where what is written may be lost with the machine's power.
     journal: Option<Arc<Journal>>,
     /// Ends the thread that writes the journal's changes out, with this value.
@@ -65,7 +61,6 @@ impl Disk {
             temporary: AtomicU64::new(0),
             small: small::Small::default(),
             digests: digests::Digests::default(),
-            flusher: flusher::Flusher::default(),
             journal: None,
             _keeper: None,
         };

@@ -11,8 +11,6 @@ use bytes::Bytes;
 
 use super::Disk;
 use super::digests::{Digests, Progress};
-use super::direct::Direct;
-use super::flusher::{Flusher, STRETCH};
 use crate::server::error::{Code, Refusal};
 use crate::server::storage::place::{Incoming, Place};
 use glassdock_image::digest::{Algorithm, Digest, Hasher};
@@ -33,13 +31,8 @@ pub(super) struct FileUpload {
     file: File,
     size: u64,
     progress: Option<Progress>,
-    /// How much of it the kernel was asked to write out, or has written.
+    /// How much of it the kernel was asked to write out.
     begun: u64,
-    /// The way past the cache, for what is large.
-    direct: Option<Direct>,
-    flusher: Flusher,
-    /// How much of it the disk was asked to put down for good.
-    flushed: u64,
     /// What [`Incoming::back_to_mark`] goes back to.
     mark: Option<(u64, Hasher)>,
     gone: bool,
@@ -77,9 +70,6 @@ impl FileUpload {
             size,
             progress,
             begun: size / AHEAD * AHEAD,
-            direct: None,
-            flusher: disk.flusher.clone(),
-            flushed: size / STRETCH * STRETCH,
             mark: None,
             gone: false,
         }
@@ -110,21 +100,6 @@ impl FileUpload {
         self.size = hashed;
         self.progress = Some(Progress::new(hasher, hashed));
         Ok(())
-    }
-
-    /// Writes bytes at the end past the cache, if they are many and belong to a large file. The file's
-    /// own place is at the new end then.
-    fn write_past_cache(&mut self, pieces: &[Bytes]) -> io::Result<bool> {
-        if self.size < AHEAD || !self.durable {
-            return Ok(false);
-        }
-        let direct = self.direct.get_or_insert_with(|| Direct::open(&self.path));
-        let past = direct.write(pieces, self.size)?;
-        if past {
-            let length: u64 = pieces.iter().map(|piece| piece.len() as u64).sum();
-            self.file.seek(SeekFrom::Start(self.size + length))?;
-        }
-        Ok(past)
     }
 
     /// A hasher that has seen the whole file.
@@ -166,21 +141,11 @@ impl Incoming for FileUpload {
     /// Writes the bytes, and has them hashed while the next ones come and are written.
     fn append(&mut self, pieces: Vec<Bytes>) -> Result<(), Refusal> {
         self.hash_up_to_here(None)?;
-        let past = self.write_past_cache(&pieces).and_then(|past| {
-            if past { Ok(true) } else { write_all(&mut self.file, &pieces).map(|()| false) }
-        });
-        let past = past.map_err(|source| Refusal::disk("write", &self.path, source))?;
+        write_all(&mut self.file, &pieces).map_err(|source| Refusal::disk("write", &self.path, source))?;
         self.size += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        if past {
-            self.begun = self.size;
-        }
         if self.size - self.begun >= AHEAD && self.durable {
             glassdock_kernel::disk::begin_write_out(&self.file, self.begun, self.size - self.begun);
             self.begun = self.size;
-        }
-        if self.size - self.flushed >= STRETCH && self.durable {
-            self.flusher.flush(&self.path);
-            self.flushed = self.size;
         }
         self.progress = self.progress.take().and_then(|progress| self.digests.add(progress, pieces));
         Ok(())
@@ -199,7 +164,6 @@ impl Incoming for FileUpload {
             .map_err(|source| Refusal::disk("seek in", &self.path, source))?;
         self.size = size;
         self.begun = self.begun.min(size);
-        self.flushed = self.flushed.min(size);
         self.progress = Some(Progress::new(hasher, size));
         Ok(())
     }
