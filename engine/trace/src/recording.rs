@@ -218,7 +218,7 @@ impl Recording {
         for watcher in state.watchers.drain(..) {
             watcher.close();
         }
-        self.page.close(&self.desk);
+        self.page.close();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A write costs as much as everything else of an event together, and the first one makes a file: the
-//! operation would wait for both. A daemon that is killed leaves whole lines, and loses what it
-//! recorded in its last hundredth of a second.
+//! operation would wait for both. At an operation's end nothing of it waits any more. A daemon that is
+//! killed leaves whole lines, and loses what it recorded in its last hundredth of a second.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -97,15 +97,11 @@ impl Page {
         }
     }
 
-    /// Nothing more will come: the file is closed when what there is has been written.
-    pub(crate) fn close(self: &Arc<Self>, desk: &Desk) {
-        let mut waiting = self.lock();
-        waiting.over = true;
-        let laid = std::mem::replace(&mut waiting.laid, true);
-        drop(waiting);
-        if !laid && !desk.lay(self) {
-            self.write_out();
-        }
+    /// Nothing more will come: what there is is written, and the file closed. Who knows that an operation
+    /// has ended finds all of it.
+    pub(crate) fn close(&self) {
+        self.lock().over = true;
+        self.write_out();
     }
 
     /// Writes what waits. Lines that the disk refuses are counted as lost.

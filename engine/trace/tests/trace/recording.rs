@@ -24,11 +24,10 @@ fn a_file_has_a_header_and_an_event_a_line_numbered_without_gaps() {
         trace.point(signal(round));
         trace.point(signal(round));
         // Before the second round nothing was written, before the third everything, as by an earlier daemon.
-        recording.close();
-        drop((trace, recording));
         if round == 1 {
-            recorder.settle();
+            recording.close();
         }
+        drop((trace, recording));
     }
     recorder.settle();
     let text = fs::read_to_string(recorder.path(&op)).expect("the file is there");
