@@ -28,9 +28,9 @@ pub fn begin_write_out(file: &File, offset: u64, length: u64) {
 
 /// Asks the file system to spread the folders made in this one over the disk, rather than to keep them
 /// near it: ext4 then takes each for the top of a tree of its own (`chattr +T`, ioctl_iflags(2)). For
-/// folders of trees that have nothing to do with each other. Without it all of them share one group of
-/// inodes, in which every new file is looked for past those that were there before. A file system that
-/// knows no such wish does as it likes.
+/// folders of trees that have nothing to do with each other. Without it they share groups of
+/// inodes, and an ext4 without a journal looks for each new file past those that were removed there a
+/// moment ago. A file system that knows no such wish does as it likes.
 pub fn spread_folders(folder: &Path) {
     let Ok(folder) = File::open(folder) else { return };
     if let Ok(flags) = rustix::fs::ioctl_getflags(&folder)
