@@ -27,8 +27,9 @@ use rustix::net::sockopt::set_socket_send_buffer_size;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use serde::{Deserialize, Serialize};
 
-use crate::event::Event;
+use crate::event::{Event, Evidence};
 use crate::gate::Aborted;
+use crate::proof;
 use crate::tracer::Sink;
 
 /// A message is at most this long, in bytes; a longer one is dropped and counted.
@@ -177,12 +178,17 @@ impl Channel {
             && send(&self.socket, message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok()
     }
 
-    /// Sends what is on a tape and was not sent before.
+    /// Sends what is on a tape and was not sent before, with the evidence that came later where it
+    /// belongs.
     pub fn forward(&self, tape: &dyn Tape) {
         let mut lines = Vec::new();
-        while tape.take(&mut lines, MESSAGE_LIMIT / 2) {
-            self.tell(&lines);
-            lines.clear();
+        while tape.take(&mut lines, MESSAGE_LIMIT) {}
+        let lines = proof::joined(lines);
+        let mut rest = lines.as_slice();
+        while !rest.is_empty() {
+            let (message, after) = rest.split_at(whole_lines(rest, MESSAGE_LIMIT / 2));
+            self.tell(message);
+            rest = after;
         }
     }
 }
@@ -196,6 +202,15 @@ pub trait Tape: Send + Sync + std::fmt::Debug {
     /// Takes whole lines that nobody has taken yet, about `limit` bytes of them, onto the end of `lines`.
     /// False if there are none.
     fn take(&self, lines: &mut Vec<u8>, limit: usize) -> bool;
+}
+
+/// How many bytes of `lines` go into one message: whole lines, about `limit` bytes of them, and one at
+/// least.
+fn whole_lines(lines: &[u8], limit: usize) -> usize {
+    let Some(within) = lines.get(..limit) else { return lines.len() };
+    let is_end = |byte: &u8| *byte == b'\n';
+    let end = within.iter().rposition(is_end).or_else(|| lines.iter().position(is_end));
+    end.map_or(lines.len(), |end| end + 1)
 }
 
 /// Adds the line of an event that has no number yet.
@@ -292,6 +307,19 @@ impl Sink for TapeSink {
             // What is on the tape happened before.
             self.channel.forward(&*self.tape);
             self.channel.tell(&line);
+        }
+    }
+
+    fn takes_proofs(&self) -> bool {
+        true
+    }
+
+    /// Where the tape has no room, the end was sent already: the evidence is left out.
+    fn prove(&self, span: u64, evidence: &Evidence) {
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        line.clear();
+        if proof::write(span, evidence, &mut line).is_ok() {
+            self.tape.add(&line);
         }
     }
 }

@@ -69,6 +69,8 @@ mod clock;
 
 mod errno;
 
+mod proof;
+
 mod scribe;
 
 #[cfg(test)]

@@ -65,6 +65,15 @@ impl fmt::Display for OpId {
 pub trait Sink: Send + Sync {
     /// Takes one event. The sink gives it its `seq`.
     fn record(&self, event: &Event);
+
+    /// Whether evidence may come after the end that it belongs to. Then that end lies where it can
+    /// still be added.
+    fn takes_proofs(&self) -> bool {
+        false
+    }
+
+    /// Adds evidence to the end of a step that was recorded before. For sinks that take it.
+    fn prove(&self, _span: u64, _evidence: &Evidence) {}
 }
 
 /// What all places of one operation's tree share in one process.
@@ -158,6 +167,20 @@ impl Trace {
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.operation.is_some()
+    }
+
+    /// Whether evidence may be given later, by [`Trace::prove`].
+    #[must_use]
+    pub fn takes_proofs(&self) -> bool {
+        self.operation.as_ref().is_some_and(|operation| operation.sink.takes_proofs())
+    }
+
+    /// Gives evidence for a step of this process that has ended: what takes long to read is read when
+    /// nobody waits. Only where the trace [takes it](Trace::takes_proofs); elsewhere it is lost.
+    pub fn prove(&self, span: u64, evidence: &Evidence) {
+        if let Some(operation) = &self.operation {
+            operation.sink.prove(span, evidence);
+        }
     }
 
     /// What holds this operation's acts, for handing on to another process.

@@ -174,6 +174,16 @@ pub fn bind(
 ///
 /// Those of move_mount(2).
 pub fn attach(trace: &Trace, mount: &Detached, target: &Place) -> Result<()> {
+    attach_numbered(trace, mount, target).map(drop)
+}
+
+/// As [`attach`]; gives the number of the step, for evidence that is to come
+/// ([`Unproven`](super::Unproven)).
+///
+/// # Errors
+///
+/// Those of [`attach`].
+pub fn attach_numbered(trace: &Trace, mount: &Detached, target: &Place) -> Result<u64> {
     let path = target.path().display().to_string();
     let body = Body::MountAttach {
         target: path.clone(),
@@ -187,13 +197,14 @@ pub fn attach(trace: &Trace, mount: &Detached, target: &Place) -> Result<()> {
         move_mount(mount, "", target, "", flags).map_err(|error| Error::call("move_mount", &path, error))?;
         // The line of every mount is in the evidence of the pivot; one by one, each would read the whole table.
         if span.trace().is_on()
+            && !span.trace().takes_proofs()
             && mount.what.fstype.as_deref() == Some("overlay")
             && let Some(line) = files::mount_line(&path)
         {
             let tid = files::traced_tid(span.trace());
             span.evidence(|| Evidence::new(format!("/proc/{tid}/mountinfo"), [line]));
         }
-        Ok(())
+        Ok(span.trace().span())
     })
 }
 

@@ -38,11 +38,11 @@ mod words;
 
 pub use apart::{apart, root_of};
 pub use attach::{
-    Attributes, Detached, Propagation, attach, bind, clone_tree, detach, make_private, readonly_path,
-    remount_readonly, set_propagation,
+    Attributes, Detached, Propagation, attach, attach_numbered, bind, clone_tree, detach, make_private,
+    readonly_path, remount_readonly, set_propagation,
 };
 pub(crate) use filesystem::knows_filesystem;
 pub use filesystem::{cgroup, devpts, filesystem, filesystem_detached, mqueue, proc, sysfs, tmpfs};
 pub use overlay::Overlay;
-pub use root::{mask, pivot_root};
+pub use root::{Unproven, mask, pivot_root};
 pub use words::Words;

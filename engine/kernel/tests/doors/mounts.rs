@@ -242,7 +242,8 @@ fn container() {
     for (path, target) in device::LINKS {
         device::link(&trace, &root, Path::new(path), Path::new(target)).unwrap();
     }
-    mount::pivot_root(&trace, &stack, &target).unwrap();
+    let unproven = mount::pivot_root(&trace, &stack, &target).unwrap();
+    assert!(unproven.is_none(), "this trace takes evidence at once");
 
     let hidden = ["/proc/cpuinfo", "/proc/no-such", "/sys/firmware", "/no/such"].map(PathBuf::from);
     mount::mask(&trace, &root, &hidden).unwrap();

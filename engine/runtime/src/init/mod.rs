@@ -46,6 +46,10 @@ pub(crate) struct Init<'a> {
     pub(crate) root: Option<(mount::Detached, Root)>,
     /// Variables whose values are secret, from the step `secrets` on.
     pub(crate) secrets: Vec<std::ffi::OsString>,
+    /// The step in which the root was attached.
+    pub(crate) attached: u64,
+    /// From the step `pivot` on: what nobody should wait for.
+    pub(crate) unproven: Option<mount::Unproven>,
     /// The program's side of the terminal, from the step `console` on.
     pub(crate) terminal: Option<OwnedFd>,
 }
@@ -134,6 +138,10 @@ fn run_steps(init: &mut Init<'_>) -> Result<(), Failed> {
         step(init).map_err(|failure| failure.in_step(name))?;
     }
     wire::send(init.sync, &Report::Ready, &[]).map_err(|error| Failure::Talk(error).in_step("ready"))?;
+    // The daemon has its own things to do now.
+    if let Some(unproven) = init.unproven.take() {
+        unproven.prove(&init.trace, init.attached);
+    }
     wait_for(init, |word| matches!(word, Word::Start)).map_err(|failure| failure.in_step("start"))?;
     for (name, step) in BECOME {
         step(init).map_err(|failure| failure.in_step(name))?;

@@ -53,7 +53,7 @@ pub(super) fn mount_root(init: &mut Init<'_>) -> Step {
         }
         (None, None) => return Err(Failure::Invalid("the bundle names no root".to_owned())),
     };
-    mount::attach(&init.trace, &detached, &Place::open(&target)?)?;
+    init.attached = mount::attach_numbered(&init.trace, &detached, &Place::open(&target)?)?;
     let root = detached.root()?;
     init.root = Some((detached, root));
     Ok(())
@@ -151,7 +151,7 @@ pub(super) fn pivot(init: &mut Init<'_>) -> Step {
     let Some((detached, root)) = init.root.take() else {
         return Err(Failure::Invalid("there is no root yet".to_owned()));
     };
-    mount::pivot_root(&init.trace, &detached, root.path())?;
+    init.unproven = mount::pivot_root(&init.trace, &detached, root.path())?;
     if init
         .linux()
         .and_then(|linux| linux.rootfs_propagation.as_deref())

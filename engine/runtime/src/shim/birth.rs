@@ -139,6 +139,8 @@ fn born(
                 trace: init_trace,
                 ends,
                 root: None,
+                attached: 0,
+                unproven: None,
                 secrets: Vec::new(),
                 terminal: None,
             })

@@ -168,6 +168,8 @@ impl Server {
                 trace: traces.child.with_pid(pid_on(&host_proc)),
                 ends,
                 root: None,
+                attached: 0,
+                unproven: None,
                 secrets: Vec::new(),
                 terminal: None,
             };

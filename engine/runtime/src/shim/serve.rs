@@ -178,12 +178,16 @@ impl Server {
         self.untold.take().into_iter().for_each(Untold::tell);
         while !self.is_done() {
             let ready = self.wait();
-            self.resting = ready.is_empty() && self.is_running();
-            let news = ready.is_empty() || ready.iter().any(|(token, _)| token.is_of_process());
+            let nothing = ready.is_empty();
+            self.resting = nothing && self.is_running();
+            let news = ready.iter().any(|(token, _)| token.is_of_process());
             for (token, flags) in ready {
                 self.handle(token, flags);
             }
-            if news {
+            if nothing {
+                // Init hangs, maybe: in a mount, for instance. What it told is told, and no evidence waited for.
+                self.forward_of(|_| true);
+            } else if news {
                 self.forward();
             }
             self.sweep();
@@ -255,9 +259,15 @@ impl Server {
     /// Sends on what processes on their way to their program have told. Before anybody hears that the
     /// program runs, or of a failure or an end, so that the trace has what led there first.
     pub(super) fn forward(&mut self) {
+        self.forward_of(Proc::has_told);
+    }
+
+    fn forward_of(&mut self, has_told: fn(&Proc) -> bool) {
         self.flush();
         for proc in &mut self.procs {
-            if let Some(tape) = &proc.tape {
+            if let Some(tape) = &proc.tape
+                && has_told(proc)
+            {
                 tape.forward();
             }
             if matches!(proc.phase, Phase::Running | Phase::Ended) {
@@ -476,6 +486,12 @@ impl Proc {
             Report::Failed(failed) => Some(failed),
             Report::Child(_) => None,
         }
+    }
+
+    /// Whether it has told all that it does: until then init may still add evidence to what is on its tape.
+    fn has_told(&self) -> bool {
+        let is_over = matches!(self.phase, Phase::Running | Phase::Ended);
+        is_over || self.executing.is_some() || self.failed.is_some()
     }
 
     /// Lets init become the program.

@@ -35,8 +35,10 @@ impl Tape for Own {
     }
 
     fn take(&self, lines: &mut Vec<u8>, _limit: usize) -> bool {
-        lines.append(&mut self.0.lock().expect("no panic"));
-        !lines.is_empty()
+        let mut told = self.0.lock().expect("no panic");
+        let some = !told.is_empty();
+        lines.append(&mut told);
+        some
     }
 }
 

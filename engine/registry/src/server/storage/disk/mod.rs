@@ -47,6 +47,10 @@ const LOOK: Duration = Duration::from_secs(5);
 impl Disk {
     /// Opens the folder, and makes it where it is missing.
     pub(super) fn open(root: &Path, durable: bool) -> io::Result<Self> {
+        fs::create_dir_all(root)?;
+        // Before the folders are made: each then has a place of its own on the disk. All files are made in
+        // `temporary`, whose inodes it shares with nobody.
+        glassdock_kernel::disk::spread_folders(root);
         for folder in ["blobs/sha256", "blobs/sha512", "temporary", "repositories", "journal"] {
             let path = root.join(folder);
             fs::create_dir_all(&path).map_err(|source| {
