@@ -10,11 +10,17 @@
 //! for its start, when the ends of its steps are on the tape already.
 
 use std::io;
+use std::ops::Range;
+
+use memchr::memmem;
 
 use crate::event::Evidence;
 
 /// How a line begins that has evidence for an earlier one.
 const PROOF: &str = "{\"proof\":";
+
+/// What stands before a step's number in an event.
+const SPAN: &str = ",\"span\":";
 
 /// What stands between the number and the evidence.
 const EVIDENCE: &str = ",\"evidence\":";
@@ -32,40 +38,59 @@ pub(crate) fn write(span: u64, evidence: &Evidence, line: &mut Vec<u8>) -> io::R
 }
 
 /// The lines with their evidence. What has no end here, because that was sent before, is left out.
+///
+/// Forty kilobytes of a start are searched for two ends, so they are not looked at line by line.
 pub(crate) fn joined(lines: Vec<u8>) -> Vec<u8> {
-    let Ok(text) = std::str::from_utf8(&lines) else { return lines };
-    let proofs: Vec<_> = text.lines().filter_map(proof).collect();
-    if proofs.is_empty() {
-        return lines;
-    }
-    let mut joined = Vec::with_capacity(lines.len());
-    for line in text.split_inclusive('\n').filter(|line| !line.starts_with(PROOF)) {
-        match proofs.iter().find(|(span, _)| is_end_of(line, span)) {
-            Some((_, evidence)) => {
-                let open = line.trim_end().strip_suffix('}').unwrap_or(line);
-                for part in [open, EVIDENCE, evidence, "}\n"] {
-                    joined.extend_from_slice(part.as_bytes());
-                }
-            }
-            None => joined.extend_from_slice(line.as_bytes()),
+    // What goes, and what comes in its place.
+    let mut changes: Vec<(Range<usize>, &str)> = Vec::new();
+    for at in memmem::find_iter(&lines, PROOF) {
+        let rest = lines.get(at..).unwrap_or_default();
+        let end = memchr::memchr(b'\n', rest).map_or(lines.len(), |end| at + end + 1);
+        let line = lines.get(at..end).and_then(|line| std::str::from_utf8(line).ok());
+        let is_first = at == 0 || lines.get(at - 1) == Some(&b'\n');
+        let Some((span, evidence)) = line.filter(|_| is_first).and_then(proof) else { continue };
+        changes.push((at..end, ""));
+        if let Some(place) = lines.get(..at).and_then(|before| end_of(before, span)) {
+            changes.push((place..place, evidence));
         }
     }
+    if changes.is_empty() {
+        return lines;
+    }
+    changes.sort_unstable_by_key(|(place, _)| place.start);
+    let mut joined = Vec::with_capacity(lines.len());
+    let mut rest = 0;
+    for (place, evidence) in changes {
+        joined.extend_from_slice(lines.get(rest..place.start).unwrap_or_default());
+        if !evidence.is_empty() {
+            joined.extend_from_slice(EVIDENCE.as_bytes());
+            joined.extend_from_slice(evidence.as_bytes());
+        }
+        rest = place.end;
+    }
+    joined.extend_from_slice(lines.get(rest..).unwrap_or_default());
     joined
 }
 
 /// The step's number, as it is written, and its evidence.
 fn proof(line: &str) -> Option<(&str, &str)> {
-    line.strip_prefix(PROOF)?.strip_suffix('}')?.split_once(EVIDENCE)
+    line.trim_ascii_end().strip_prefix(PROOF)?.strip_suffix('}')?.split_once(EVIDENCE)
 }
 
-/// Whether a line tells the end of a step. What stands before the body of an event has no text of others
-/// (see [`crate::line`]).
-fn is_end_of(line: &str, span: &str) -> bool {
-    let head = line.split_once(",\"kind\":").map_or(line, |(head, _)| head);
-    head.ends_with("\"phase\":\"end\"")
-        && head
-            .split_once(",\"span\":")
-            .is_some_and(|(_, rest)| rest.strip_prefix(span).is_some_and(|rest| rest.starts_with(',')))
+/// Where the line that tells the end of a step takes evidence: before its last brace. What stands before the
+/// body of an event has no text of others (see [`crate::line`]), so a line whose first number of a step
+/// is this one has it as its own.
+fn end_of(events: &[u8], span: &str) -> Option<usize> {
+    let number = format!("{SPAN}{span},");
+    memmem::rfind_iter(events, &number).find_map(|at| {
+        let begin = memchr::memrchr(b'\n', events.get(..at)?).map_or(0, |end| end + 1);
+        let end = at + memchr::memchr(b'\n', events.get(at..)?)?;
+        let line = events.get(begin..end)?;
+        let head = line.get(..memmem::find(line, b",\"kind\":")?)?;
+        let is_it =
+            head.ends_with(b"\"phase\":\"end\"") && memmem::find(head, SPAN.as_bytes()) == Some(at - begin);
+        is_it.then_some(end - 1)
+    })
 }
 
 #[cfg(test)]
@@ -91,9 +116,11 @@ mod tests {
         let place = events.iter().position(|event| event.phase == Phase::End).expect("an end");
         events[place].evidence.clear();
         let evidence = Evidence::new("/proc/1/mountinfo", ["a \"b\" ,\"span\":1,".to_owned()]);
-        let mut told = lines(&events);
+        let (before, after) = events.split_at(events.len() - 2);
+        let mut told = lines(before);
         write(events[place].span, &evidence, &mut told).expect("plain data");
         write(u64::MAX, &evidence, &mut told).expect("plain data");
+        told.extend(lines(after));
         events[place].evidence.push(evidence);
         assert_eq!(String::from_utf8(joined(told)), String::from_utf8(lines(&events)));
         assert_eq!(joined(lines(&events)), lines(&events), "without any, nothing changes");
