@@ -3,24 +3,28 @@
 //!
 //! ```text
 //!   record ──► numbered, told to watchers, on the page ──┐
-//!   record ──► numbered, told to watchers, on the page ──┤ at most PATIENCE later
+//!   record ──► numbered, told to watchers, on the page ──┤ FIRST later a new file, LATER its other lines
 //!                                                        └──► write(2)
 //! ```
 //!
 //! A write costs as much as everything else of an event together, and the first one makes a file: the
 //! operation would wait for both. At an operation's end nothing of it waits any more. A daemon that is
-//! killed leaves whole lines, and loses what it recorded in its last hundredth of a second.
+//! killed leaves whole lines, and loses what it recorded in its last twentieth of a second.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is recorded is on the disk so much later, at most.
-const PATIENCE: Duration = Duration::from_millis(10);
+/// A recording's file is made so much later than its first event: a start waits for its shim then, and not
+/// for a processor.
+const FIRST: Duration = Duration::from_millis(4);
+
+/// What is recorded after that is on the disk so much later, at most. Most operations have ended by then.
+const LATER: Duration = Duration::from_millis(50);
 
 /// So many bytes wait for a disk that is slow; what comes then is lost, and counted.
 const MOST: usize = 8 * 1024 * 1024;
@@ -37,6 +41,8 @@ pub(crate) struct Page {
     /// Locked by whoever writes, for as long as that takes.
     file: Mutex<Option<File>>,
     lost: AtomicU64,
+    /// Whether something of it was written.
+    begun: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -57,6 +63,7 @@ impl Page {
             waiting: Mutex::default(),
             file: Mutex::default(),
             lost: AtomicU64::new(0),
+            begun: AtomicBool::new(false),
         })
     }
 
@@ -113,6 +120,7 @@ impl Page {
             let over = waiting.over;
             std::mem::replace(&mut *waiting, Waiting { over, ..Waiting::default() })
         };
+        self.begun.store(true, Ordering::Relaxed);
         if !lines.is_empty() && self.write(&mut file, &lines).is_err() {
             self.lose(count(&lines));
         }
@@ -133,6 +141,11 @@ impl Page {
             *file = Some(new);
         }
         file.as_mut().map_or(Ok(()), |file| file.write_all(lines))
+    }
+
+    /// How long its lines may wait.
+    fn patience(&self) -> Duration {
+        if self.begun.load(Ordering::Relaxed) { LATER } else { FIRST }
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -210,10 +223,13 @@ impl Desk {
 fn work(jobs: &Receiver<Job>) {
     while let Ok(first) = jobs.recv() {
         let (mut next, mut due, mut waits) = (Some(first), Vec::new(), None);
-        let until = Instant::now() + PATIENCE;
+        let mut until = Instant::now() + LATER;
         while let Some(job) = next.take() {
             match job {
-                Job::Write(page) => due.push(page),
+                Job::Write(page) => {
+                    until = until.min(Instant::now() + page.patience());
+                    due.push(page);
+                }
                 Job::Settle(done) => {
                     waits = Some(done);
                     break;

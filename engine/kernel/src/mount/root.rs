@@ -30,7 +30,7 @@ pub fn pivot_root(trace: &Trace, root: &Detached, path: &Path) -> Result<Option<
         // Afterwards the host's /proc can't be walked to, only held.
         let own = span.trace().is_on().then(|| {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            (files::host_pid(), rustix::fs::openat(CWD, "/proc/self", flags, Mode::empty()))
+            (files::traced_tid(span.trace()), rustix::fs::openat(CWD, "/proc/self", flags, Mode::empty()))
         });
         let failed = |call| {
             let subject = subject.clone();
