@@ -12,10 +12,10 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use super::{Engine, Result, glassdock, registry, skipped};
 
 const STAGES: &str = "\
-FROM busybox AS 工具
+FROM busybox AS tools
 RUN echo 一二三四五六七八九十一二三四五六七八九十; echo red >&2; sleep 1
 FROM busybox
-COPY --from=工具 /etc/passwd /passwd
+COPY --from=tools /etc/passwd /passwd
 RUN echo never-shown && sleep 1
 ";
 
@@ -58,14 +58,15 @@ fn a_terminal_shows_the_steps_in_place() -> Result<()> {
     assert!(status.success(), "{shown}");
     let (drawn, last) = last_frame(&shown);
     assert!(drawn > 3 && shown.contains("\x1b[34m"), "{shown}");
-    assert!(last.contains("(5/5) FINISHED") && last.contains("[工具 2/2] RUN echo"), "{last}");
+    assert!(last.contains("(5/5) FINISHED") && last.contains("[tools 2/2] RUN echo"), "{last}");
     assert!(last.ends_with("Successfully tagged shown:latest\r\n"), "{last}");
     // While it ran its output was below it; the end has only the steps.
     assert!(shown.contains(" => => # 一二三") && shown.contains(" => => # red"), "{shown}");
     assert!(!last.contains(" => => #"), "{last}");
     let (shown, _) = on_terminal(&engine, 40, &["build", &path])?;
-    assert_eq!(shown.matches(" => CACHED [").count() % 3, 0, "{shown}");
-    assert!(last_frame(&shown).1.contains('…'), "{shown}");
+    let (_, last) = last_frame(&shown);
+    assert_eq!(last.matches(" => CACHED [").count(), 3, "{shown}");
+    assert!(last.contains('…'), "{shown}");
     fails(&engine, &context)?;
     classic(&engine, &path)
 }

@@ -198,8 +198,8 @@ fn clean(line: &str) -> String {
 
 /// An instruction of several lines as one.
 fn one_line(text: &str) -> String {
-    let lines = text.lines().map(|line| line.trim().trim_end_matches('\\').trim_end());
-    escape(&lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" "))
+    let lines = text.lines().map(|line| line.trim_end().trim_end_matches('\\'));
+    escape(&lines.flat_map(str::split_whitespace).collect::<Vec<_>>().join(" "))
 }
 
 /// A text in so many columns at most, with `…` where something is left out.
