@@ -200,6 +200,11 @@ fn what_fails_says_where_and_leaves_nothing() {
     let folder = context(&[("Dockerfile", "FROM busybox\nRUN false\n")]);
     build(&lab, folder.path(), &["--force-rm"]).expect("docker");
     assert!(eventually(is_empty));
+    // What was done before a failure is known afterwards, steps without a layer too.
+    let folder = context(&[("Dockerfile", "FROM busybox\nENV KNOWN=1\nENV ALSO=2\nRUN false\n")]);
+    build(&lab, folder.path(), &["--force-rm"]).expect("docker");
+    let again = build(&lab, folder.path(), &["--force-rm"]).expect("docker");
+    assert_eq!(said(&again).matches("Using cache").count(), 2, "{}", said(&again));
 }
 
 #[test]
