@@ -13,4 +13,6 @@ pub(crate) struct Context {
     pub out: Output,
     /// The user's configuration, read when it is asked for.
     pub config: Config,
+    /// Whether `--trace` or `--step` write to the terminal while the command runs.
+    pub watched: bool,
 }

@@ -113,8 +113,14 @@ async fn perform(program: &'static str, argv: &[String], global: &Args, args: &A
     let host = Host::choose(global.last("host"), program)?;
     let operation = own::operation::Operation::new(program, argv);
     let client = Client::new(host, program, operation.headers());
-    let mut cx = Context { client, out: Output::default(), config: Config::new(global.text("config")) };
+    let mut cx = Context {
+        client,
+        out: Output::default(),
+        config: Config::new(global.text("config")),
+        watched: false,
+    };
     let watch = own::live::Watch::begin(&cx.client, &operation, global, args).await?;
+    cx.watched = watch.is_open();
     let result = commands::run(&mut cx, args).await;
     let flushed = cx.out.flush();
     let result = result.and(flushed);

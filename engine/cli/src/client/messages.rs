@@ -136,7 +136,12 @@ impl<'a> Screen<'a> {
         Self { out: Place::Nowhere, terminal: false, lines: HashMap::new() }
     }
 
-    fn message(&mut self, message: &Value) -> Result<(), Failure> {
+    /// Shows one message.
+    ///
+    /// # Errors
+    ///
+    /// The error that it tells of.
+    pub(crate) fn message(&mut self, message: &Value) -> Result<(), Failure> {
         let text = |name: &str| message.get(name).and_then(Value::as_str).unwrap_or_default();
         let detail = message.get("progressDetail").filter(|detail| detail.is_object());
         let id = text("id");
@@ -205,7 +210,8 @@ impl<'a> Screen<'a> {
     }
 }
 
-fn error_of(message: &Value) -> Option<Failure> {
+/// The error that a message tells of.
+pub(crate) fn error_of(message: &Value) -> Option<Failure> {
     let words = message
         .get("errorDetail")
         .and_then(|detail| detail.get("message"))

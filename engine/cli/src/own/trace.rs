@@ -153,8 +153,7 @@ async fn perform(mut client: Client, what: What) -> Result<(), Failure> {
 }
 
 fn stdout_style(detail: Detail) -> Style {
-    let colour =
-        term::stdout_is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let colour = term::stdout_has_colour();
     Style { colour, ..Style::plain(detail) }
 }
 

@@ -26,6 +26,11 @@ pub(crate) fn stderr_has_colour() -> bool {
     stderr_is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Whether to colour what goes to standard output: a terminal, and no `NO_COLOR`.
+pub(crate) fn stdout_has_colour() -> bool {
+    stdout_is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
 /// Columns and rows of a terminal.
 pub(crate) fn size(terminal: impl AsFd) -> Option<(u16, u16)> {
     let size = rustix::termios::tcgetwinsize(terminal).ok()?;

@@ -1,5 +1,7 @@
 //! `build --cache-to` and `--cache-from`: what one engine did, another one need not do again.
 
+mod view;
+
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -60,6 +62,17 @@ fn missing() -> Option<&'static str> {
         (shim.exists(), "glassdock-shim beside glassdock (cargo build --workspace)"),
     ];
     known.into_iter().find(|(there, _)| !there).map(|(_, what)| what)
+}
+
+/// Whether a test can't be done here; says why.
+fn skipped() -> bool {
+    let Some(missing) = missing() else { return false };
+    assert!(std::env::var_os("GLASSDOCK_TEST_STRICT").is_none(), "missing: {missing}");
+    #[expect(clippy::print_stderr, reason = "a skipped test says why")]
+    {
+        eprintln!("skipped, missing: {missing}");
+    }
+    true
 }
 
 /// A registry with the seed's images; its address.
@@ -123,12 +136,7 @@ impl Engine {
 
 #[test]
 fn with_mode_max_the_steps_of_all_stages_are_kept() -> Result<()> {
-    if let Some(missing) = missing() {
-        assert!(std::env::var_os("GLASSDOCK_TEST_STRICT").is_none(), "missing: {missing}");
-        #[expect(clippy::print_stderr, reason = "a skipped test says why")]
-        {
-            eprintln!("skipped, missing: {missing}");
-        }
+    if skipped() {
         return Ok(());
     }
     let folder = tempfile::tempdir()?;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use glassdock_build::language::expand::{Rules, expand};
 use glassdock_build::language::{Instruction, Kind as Word_, Word};
-use glassdock_build::plan::{Base, PREDEFINED, Plan, Wish as PlanWish, platform_arguments};
+use glassdock_build::plan::{Base, PREDEFINED, Plan, PlanError, Wish as PlanWish, platform_arguments};
 use glassdock_build::{File, change};
 use glassdock_image::config::Config;
 use glassdock_image::images::{Image, Lease};
@@ -19,7 +19,9 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::announce::{Announced, Manner};
 use super::context::Context;
+use super::remember::Unwritten;
 use super::request::Wish;
 use super::session::Taken;
 use super::stage::Stage;
@@ -67,6 +69,8 @@ pub(super) struct Shared {
     pub(super) lent: Taken,
     /// The images of `--cache-from` that are here.
     pub(super) cache_from: Vec<Arc<Image>>,
+    /// What the cache is to remember, and is not written yet.
+    pub(super) unwritten: Mutex<Unwritten>,
     /// One pull of an image at a time, by its name: the others find it.
     pulls: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// The build's arguments that some ARG declared.
@@ -98,7 +102,13 @@ impl Builder {
         let given = arguments.filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
         let wish =
             PlanWish { arguments: given.collect(), target: &self.wish.target, platform: platform.clone() };
-        let plan = Plan::of(&file, &wish).map_err(|error| Error::invalid(error.to_string()))?;
+        let plan = Plan::of(&file, &wish).map_err(|error| {
+            Error::invalid(match &error {
+                PlanError::Word(word) => format!("dockerfile line {}: {}", word.at.line, word.problem),
+                PlanError::Blank { .. } => format!("dockerfile line {error}"),
+                PlanError::Target { .. } => error.to_string(),
+            })
+        })?;
         let lease = Arc::new(self.engine.images.lease());
         // As in Docker, one that isn't here has nothing.
         let cache_from = self.wish.cache_from.iter().filter_map(|name| self.engine.images.resolve(name).ok());
@@ -106,13 +116,19 @@ impl Builder {
         for image in &cache_from {
             hold(&lease, image);
         }
+        let manner = match (self.wish.quiet, self.wish.steps) {
+            (true, _) => Manner::Quiet,
+            (false, true) => Manner::Steps,
+            (false, false) => Manner::Classic,
+        };
         let shared = Shared {
             lease,
             cache_from,
+            unwritten: Mutex::default(),
             pulls: Mutex::default(),
             engine: self.engine,
             part: self.part,
-            words: Words::new(self.told, self.wish.quiet),
+            words: Words::new(self.told, manner),
             lent: self.lent,
             consumed: Mutex::default(),
             steps: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from).max(2)),
@@ -123,7 +139,11 @@ impl Builder {
             plan,
             platform,
         };
-        Arc::new(shared).build(&self.trace).await
+        let shared = Arc::new(shared);
+        let built = Arc::clone(&shared).build(&self.trace).await;
+        // What steps without a layer gave is remembered of a build that failed, too.
+        let written = shared.write_down().await;
+        built.and(written)
     }
 }
 
@@ -134,7 +154,16 @@ impl Shared {
         let labels = usize::from(!self.wish.labels.is_empty());
         let mut number = 1;
         for instruction in &self.file.instructions[..first] {
-            self.words.text(&self.announced(number, &instruction.source));
+            let (line, source) = (instruction.at().line, instruction.source.as_str());
+            self.words.begin(&Announced {
+                number,
+                of: self.count(),
+                trigger: None,
+                stage: None,
+                line,
+                source,
+            });
+            self.words.done(None);
             number += 1;
             if let Word_::Arg(args) = &instruction.kind {
                 self.consume(args.iter().map(|arg| arg.name.text.as_str()));
@@ -183,9 +212,11 @@ impl Shared {
             last.words = self.words.at(self.plan.order.len());
             let pairs: Vec<String> =
                 self.wish.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            last.words.text(&self.announced(number, &format!("LABEL {}", pairs.join(" "))));
+            let source = format!("LABEL {}", pairs.join(" "));
+            let of = self.count();
+            last.words.begin(&Announced { number, of, trigger: None, stage: None, line: 0, source: &source });
             last.label(&self, trace).await?;
-            last.words.text(&format!(" ---> {}\n", short(&last.id()?)));
+            last.words.done(Some(&last.id()?));
         }
         if self.wish.stages {
             let inner = self.plan.order.iter().filter(|index| **index != self.plan.target);
@@ -200,14 +231,14 @@ impl Shared {
         consumed.extend(names.map(str::to_owned));
     }
 
-    pub(super) fn announced(&self, number: usize, source: &str) -> String {
+    /// How many steps there are.
+    pub(super) fn count(&self) -> usize {
         let first = self.file.instructions.iter().take_while(|one| matches!(one.kind, Word_::Arg(_))).count();
         let stages = self.plan.order.iter().map(|index| {
             let (begin, end) = self.plan.stages[*index].instructions;
             1 + end - begin
         });
-        let all = first + stages.sum::<usize>() + usize::from(!self.wish.labels.is_empty());
-        format!("Step {number}/{all} : {source}\n")
+        first + stages.sum::<usize>() + usize::from(!self.wish.labels.is_empty())
     }
 }
 
@@ -319,7 +350,7 @@ impl Shared {
             })
             .collect();
         if !unused.is_empty() {
-            words.text(&format!(
+            words.note(&format!(
                 "[Warning] One or more build-args [{}] were not consumed\n",
                 unused.join(" ")
             ));
@@ -351,9 +382,9 @@ impl Shared {
             words.last(&format!("{id}\n"));
             return Ok(());
         }
-        words.text(&format!("Successfully built {}\n", short(&id)));
+        words.note(&format!("Successfully built {}\n", short(&id)));
         for tag in &self.wish.tags {
-            words.text(&format!("Successfully tagged {}\n", tag.familiar()));
+            words.note(&format!("Successfully tagged {}\n", tag.familiar()));
         }
         Ok(())
     }
@@ -375,7 +406,7 @@ pub(super) fn expanded(
     get: &dyn Fn(&str) -> Option<String>,
 ) -> Result<String, Error> {
     let text = expand(&word.text, Rules::new(escape), get).map(|expanded| expanded.text);
-    text.map_err(|error| Error::invalid(format!("dockerfile line {}: {error}", word.at.line)))
+    text.map_err(|error| Error::invalid(error.to_string()))
 }
 
 /// The value of a variable: the environment's goes before the arguments'.

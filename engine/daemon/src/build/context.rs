@@ -68,7 +68,9 @@ impl Context {
     /// Those of mkdir(2).
     pub fn new(root: &Path) -> Result<Self, Error> {
         let folder = root.join("builds").join(names::hex_digits::<8>()?);
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(root.join("builds"))?;
+        glassdock_kernel::disk::spread_folders(&root.join("builds"));
+        DirBuilder::new().mode(0o700).create(&folder)?;
         Ok(Self {
             files: Files::Folder(folder.clone()),
             folder,

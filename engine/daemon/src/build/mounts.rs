@@ -77,9 +77,7 @@ pub(super) fn read(
 ) -> Result<Vec<(String, Mount)>, Error> {
     let words = instruction.flag_values("mount").into_iter().map(|word| {
         let text = stage.text(&word, shared.file.directives.escape)?;
-        let mount = Mount::parse(&text).map_err(|error| {
-            Error::invalid(format!("dockerfile line {}: RUN --mount: {error}", word.at.line))
-        })?;
+        let mount = Mount::parse(&text).map_err(|error| Error::invalid(format!("RUN --mount: {error}")))?;
         Ok((text, mount))
     });
     words.collect()

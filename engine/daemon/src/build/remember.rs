@@ -5,6 +5,9 @@
 //!   build-last    key of a parent -> the step that was done on it last: why another one misses
 //! ```
 
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
 use glassdock_build::cache::Step;
 use glassdock_image::config::History;
 use glassdock_image::images::Made;
@@ -56,11 +59,17 @@ impl Stage {
             }
             return Ok((known, key));
         }
-        let known = state.get("build-cache", &key)?;
-        let known = known.and_then(|document| serde_json::from_str::<Known>(&document.json).ok());
+        let known = match shared.unwritten("build-cache", &key) {
+            Some(json) => Some(json),
+            None => state.get("build-cache", &key)?.map(|document| document.json),
+        };
+        let known = known.and_then(|json| serde_json::from_str::<Known>(&json).ok());
         let Some(known) = known else {
-            let before = state.get("build-last", &step.parent)?;
-            let before = before.and_then(|document| serde_json::from_str::<Step>(&document.json).ok());
+            let before = match shared.unwritten("build-last", &step.parent) {
+                Some(json) => Some(json),
+                None => state.get("build-last", &step.parent)?.map(|document| document.json),
+            };
+            let before = before.and_then(|json| serde_json::from_str::<Step>(&json).ok());
             let reason = match (&before, self.missed) {
                 (Some(before), _) => step.differs(before),
                 (None, true) => Some("the parent is new".to_owned()),
@@ -99,7 +108,7 @@ impl Stage {
     fn hit(&self, trace: &Trace, key: &str, known: &Known) {
         let layer = known.layer.as_ref().map(|(diff_id, _)| diff_id.to_string());
         trace.point(Body::CacheHit { key: key.to_owned(), layer });
-        self.words.text(" ---> Using cache\n");
+        self.words.cached();
     }
 
     /// The step in an image of `--cache-from`: one that begins with the same history, and goes on with this
@@ -136,6 +145,8 @@ impl Stage {
         made: Option<Made>,
     ) -> Result<(), Error> {
         let fresh = known.is_none();
+        // A command may take long and change nothing.
+        let dear = made.is_some() || step.instruction.starts_with("RUN ");
         let known = known.unwrap_or_else(|| Known {
             created: created(shared),
             layer: made.map(|made| (made.diff_id, made.blob)),
@@ -163,13 +174,37 @@ impl Stage {
                 serde_json::to_string(&known).map_err(failed)?,
                 serde_json::to_string(&step.remembered()).map_err(failed)?,
             );
-            let remember = shared.engine.blocking(move |engine| {
-                let state = engine.images.state();
-                state.put("build-cache", &key, None, &known)?;
-                state.put("build-last", &step.parent, None, &last)
-            });
-            remember.await?;
+            let write = dear.then(|| shared.write_down());
+            {
+                let mut unwritten = shared.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+                unwritten.insert(("build-cache", key), known);
+                unwritten.insert(("build-last", step.parent), last);
+            }
+            if let Some(write) = write {
+                write.await?;
+            }
         }
+        Ok(())
+    }
+}
+
+/// Documents by their kind and id. A step that makes a layer writes down what came before it as well; steps that
+/// only change the config take less time than a transaction does, and a killed build may do them again.
+pub(super) type Unwritten = BTreeMap<(&'static str, String), String>;
+
+impl Shared {
+    fn unwritten(&self, kind: &'static str, id: &str) -> Option<String> {
+        let unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        unwritten.get(&(kind, id.to_owned())).cloned()
+    }
+
+    /// Writes what the cache is to remember, all at once.
+    pub(super) async fn write_down(&self) -> Result<(), Error> {
+        let all = std::mem::take(&mut *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner));
+        if all.is_empty() {
+            return Ok(());
+        }
+        self.engine.blocking(move |engine| engine.images.state().put_all(&all)).await?;
         Ok(())
     }
 }

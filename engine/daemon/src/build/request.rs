@@ -35,6 +35,8 @@ pub struct Wish {
     pub pull: bool,
     /// Whether only the id is told.
     pub quiet: bool,
+    /// Whether the client hears of steps by messages, instead of the classic words.
+    pub steps: bool,
     /// Whether the containers of steps are removed.
     pub remove: bool,
     /// Whether those of failed steps are too.
@@ -91,6 +93,7 @@ impl Wish {
             stages: call.flag("stages"),
             pull: call.flag("pull"),
             quiet: call.flag("q"),
+            steps: call.flag("steps"),
             remove: call.flag_or("rm", true),
             always_remove: call.flag("forcerm"),
             platform,
@@ -137,8 +140,25 @@ fn host(call: &Call) -> Result<HostConfig, Error> {
     resources.cpuset_cpus = text("cpusetcpus");
     resources.cpuset_mems = text("cpusetmems");
     resources.cgroup_parent = text("cgroupparent");
-    resources.ulimits = json::<Option<Vec<Ulimit>>>(call, "ulimits")?.flatten().unwrap_or_default().into();
+    let ulimits = json::<Option<Vec<Ulimit>>>(call, "ulimits")?.flatten().unwrap_or_default();
+    if call.engine.facts.cgroups.controllers().iter().any(|name| name == "pids") {
+        resources.pids_limit = most_processes(&ulimits);
+    }
+    resources.ulimits = ulimits.into();
     Ok(host)
+}
+
+/// So many processes and threads may a command have: many more than any compiler starts, and few enough that one
+/// which forks without end takes neither the machine's memory nor its process ids.
+const MOST_PROCESSES: i64 = 4096;
+
+/// How many processes a command may have. `--ulimit nproc` says otherwise, -1 without end: POST /build has no
+/// word of its own for it, and the kernel holds root to no such ulimit.
+fn most_processes(ulimits: &[Ulimit]) -> Option<i64> {
+    match ulimits.iter().find(|ulimit| ulimit.name == "nproc") {
+        Some(given) => (given.hard > 0).then_some(given.hard),
+        None => Some(MOST_PROCESSES),
+    }
 }
 
 /// A parameter that is JSON; `null` and nothing mean none.
@@ -148,5 +168,19 @@ fn json<T: DeserializeOwned>(call: &Call, name: &str) -> Result<Option<T>, Error
         Some(text) => serde_json::from_str(text)
             .map(Some)
             .map_err(|error| Error::invalid(format!("error reading {name}: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_have_a_limit_unless_a_ulimit_says_another() {
+        let given = |name: &str, hard| Ulimit { name: name.to_owned(), hard, soft: 1 };
+        assert_eq!(most_processes(&[]), Some(MOST_PROCESSES));
+        assert_eq!(most_processes(&[given("nofile", 9)]), Some(MOST_PROCESSES));
+        assert_eq!(most_processes(&[given("nproc", 20_000)]), Some(20_000));
+        assert_eq!(most_processes(&[given("nproc", -1)]), None);
     }
 }

@@ -160,8 +160,7 @@ impl Running<'_> {
             held.extend_from_slice(&bytes);
             let text = take_text(held);
             if !text.is_empty() {
-                let text = if is_error { format!("\u{1b}[91m{text}\u{1b}[0m") } else { text };
-                self.words.text(&text);
+                self.words.output(&text, is_error);
                 self.words.room().await;
             }
         }

@@ -205,20 +205,17 @@ impl Stage {
     }
 
     fn apply(&mut self, instruction: &Instruction, escape: char) -> Result<(), Error> {
-        let arguments = self.arguments.clone();
+        let arguments = &self.arguments;
         let get = |name: &str| arguments.get(name).cloned();
         change::apply(instruction, &mut self.config.config, &mut self.state, escape, &get)
             .map(drop)
-            .map_err(|error| {
-                Error::invalid(format!("dockerfile line {}: {}", error.at.line, error.problem))
-            })?;
+            .map_err(|error| Error::invalid(error.problem.to_string()))?;
         let process = &self.config.config;
         let labels = process.labels.iter().map(|(name, value)| name.len() + value.len());
         let size = process.env.iter().map(String::len).chain(labels).sum::<usize>();
         if size > LARGEST_CONFIG {
             return Err(Error::invalid(format!(
-                "dockerfile line {}: the environment and the labels are larger than {LARGEST_CONFIG} bytes",
-                instruction.at().line
+                "the environment and the labels are larger than {LARGEST_CONFIG} bytes"
             )));
         }
         Ok(())

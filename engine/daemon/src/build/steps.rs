@@ -306,8 +306,7 @@ impl Stage {
                 let rules = Rules { no_quotes: true, ..Rules::new(escape) };
                 let content = if doc.expand {
                     let text = expand(&doc.content, rules, &|name| self.get(name));
-                    text.map_err(|error| Error::invalid(format!("dockerfile line {}: {error}", doc.at.line)))?
-                        .text
+                    text.map_err(|error| Error::invalid(error.to_string()))?.text
                 } else {
                     doc.content.clone()
                 };

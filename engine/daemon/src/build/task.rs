@@ -8,6 +8,7 @@ use glassdock_trace::{Body, Trace};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::announce::Announced;
 use super::builder::Shared;
 use super::mounts;
 use super::stage::Stage;
@@ -59,7 +60,16 @@ impl Task {
         let planned = &shared.plan.stages[index];
         let from = &shared.file.instructions[planned.from];
         let mut number = self.number;
-        self.words.text(&shared.announced(number, &from.source));
+        let (of, several) = (shared.count(), shared.plan.order.len() > 1);
+        let (begin, end) = planned.instructions;
+        let step = |number: usize, trigger: Option<usize>, instruction: &Instruction| {
+            let name = planned.name.clone().or_else(|| several.then(|| format!("stage-{index}")));
+            let stage = Some((name, number + 1 - self.number, 1 + end - begin));
+            // A trigger is in no line of this file but FROM's.
+            let line = if trigger.is_some() { from.at().line } else { instruction.at().line };
+            self.words.begin(&Announced { number, of, trigger, stage, line, source: &instruction.source });
+        };
+        step(number, None, from);
         let mut span = trace.begin_async(shared.told_of(from, planned.name.as_deref())).await?;
         let inside = span.trace().clone();
         let begun = shared.begin(&inside, index, done, &self.words).await;
@@ -68,46 +78,72 @@ impl Task {
         }
         let mut stage = match begun {
             Ok(stage) => span.finish(Ok::<_, Error>(stage))?,
-            Err(error) => return span.finish(Err(error)),
+            Err(error) => return span.finish(Err(self.stopped(from, error))),
         };
         let triggers = std::mem::take(&mut stage.config.config.on_build);
         if !triggers.is_empty() {
             let s = if triggers.len() > 1 { "s" } else { "" };
             self.words.text(&format!("# Executing {} build trigger{s}\n", triggers.len()));
         }
-        for trigger in triggers {
-            let read = language::read_instructions(&trigger);
-            let read = read.map_err(|errors| {
-                let message = errors.first().map(|error| error.problem.to_string()).unwrap_or_default();
-                Error::invalid(format!("the ONBUILD trigger {trigger:?} of the base image: {message}"))
-            })?;
-            for instruction in read {
-                if !self.step(&mut stage, &instruction, done).await? {
+        let id = if stage.is_empty() { String::new() } else { stage.id()? };
+        if triggers.is_empty() {
+            self.words.done(Some(&id));
+        } else {
+            self.words.done(None);
+            let mut last = id;
+            for (index, trigger) in triggers.iter().enumerate() {
+                let read = language::read_instructions(trigger).map_err(|errors| {
+                    let message = errors.first().map(|error| error.problem.to_string()).unwrap_or_default();
+                    self.stopped(from, of_trigger(trigger, &message))
+                })?;
+                for instruction in &read {
+                    step(number, Some(index + 1), instruction);
+                    match self.step(&mut stage, instruction, done).await {
+                        Ok(Some(id)) => last = id,
+                        Ok(None) => {
+                            self.words.stopped(&shared.wish.dockerfile, &shared.context.dockerfile, from);
+                            return Ok(None);
+                        }
+                        Err(error) => {
+                            let error =
+                                Error::new(error.kind(), of_trigger(trigger, error.message()).message());
+                            return Err(self.stopped(from, error));
+                        }
+                    }
+                    self.words.done(None);
+                }
+            }
+            self.words.text(&format!(" ---> {}\n", short(&last)));
+        }
+        for instruction in &shared.file.instructions[begin..end] {
+            number += 1;
+            step(number, None, instruction);
+            let done = self.step(&mut stage, instruction, done).await;
+            match done.map_err(|error| self.stopped(instruction, error))? {
+                Some(id) => self.words.done(Some(&id)),
+                None => {
+                    self.words.stopped(&shared.wish.dockerfile, &shared.context.dockerfile, instruction);
                     return Ok(None);
                 }
             }
         }
-        let id = if stage.is_empty() { String::new() } else { stage.id()? };
-        self.words.text(&format!(" ---> {}\n", short(&id)));
-        let (begin, end) = planned.instructions;
-        for instruction in &shared.file.instructions[begin..end] {
-            number += 1;
-            self.words.text(&shared.announced(number, &instruction.source));
-            if !self.step(&mut stage, instruction, done).await? {
-                return Ok(None);
-            }
-            self.words.text(&format!(" ---> {}\n", short(&stage.id()?)));
-        }
         Ok(Some(stage))
     }
 
-    /// Carries out one instruction; false if its command failed.
+    /// An error with the place of the instruction that failed; who has a view of its own is shown its lines.
+    fn stopped(&self, instruction: &Instruction, error: Error) -> Error {
+        let shared = &self.shared;
+        self.words.stopped(&shared.wish.dockerfile, &shared.context.dockerfile, instruction);
+        Error::new(error.kind(), self.words.placed(error.message()))
+    }
+
+    /// Carries out one instruction; gives the id of the image so far, or nothing if its command failed.
     async fn step(
         &self,
         stage: &mut Stage,
         instruction: &Instruction,
         done: &BTreeMap<usize, Stage>,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<String>, Error> {
         let (shared, trace, index) = (&self.shared, &self.trace, self.index);
         // As many steps at once as the machine can do; a stage that waits for another holds up none.
         let _turn = shared.steps.acquire().await;
@@ -138,9 +174,15 @@ impl Task {
         let mut span = trace.begin_async(body).await?;
         let inside = span.trace().clone();
         let result = Box::pin(stage.step(shared, &inside, instruction, &others)).await;
-        if let (Body::BuildInstruction { image, .. }, Ok(true)) = (span.body_mut(), &result) {
-            *image = Some(stage.id()?);
+        // The id is the digest of the whole config: it is made once a step.
+        let result = result.and_then(|well| well.then(|| stage.id()).transpose());
+        if let (Body::BuildInstruction { image, .. }, Ok(Some(id))) = (span.body_mut(), &result) {
+            *image = Some(id.clone());
         }
         span.finish(result)
     }
+}
+
+fn of_trigger(trigger: &str, message: &str) -> Error {
+    Error::invalid(format!("the ONBUILD trigger {trigger:?} of the base image: {message}"))
 }

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::announce::{Manner, Now};
+
 /// So much is held back of one stage, in bytes, before its command waits.
 const MOST_HELD: usize = 4 << 20;
 
@@ -19,10 +21,12 @@ const MOST_HELD: usize = 4 << 20;
 #[derive(Clone, Debug)]
 pub struct Words {
     told: UnboundedSender<Bytes>,
-    quiet: bool,
+    pub(super) manner: Manner,
     turns: Arc<Turns>,
     /// The place of who speaks.
     turn: usize,
+    /// The step that who speaks is at.
+    pub(super) now: Arc<Mutex<Now>>,
 }
 
 /// Who speaks when.
@@ -47,16 +51,16 @@ impl Turns {
 }
 
 impl Words {
-    /// Words for a client; a quiet one only hears the end. The turn is the first.
+    /// Words for a client, in the manner that it wants. The turn is the first.
     #[must_use]
-    pub fn new(told: UnboundedSender<Bytes>, quiet: bool) -> Self {
-        Self { told, quiet, turns: Arc::default(), turn: 0 }
+    pub fn new(told: UnboundedSender<Bytes>, manner: Manner) -> Self {
+        Self { told, manner, turns: Arc::default(), turn: 0, now: Arc::default() }
     }
 
     /// Words for the same client, at another turn.
     #[must_use]
     pub fn at(&self, turn: usize) -> Self {
-        Self { turn, ..self.clone() }
+        Self { turn, now: Arc::default(), ..self.clone() }
     }
 
     /// Ends this turn: the next one that isn't over is told what was held back.
@@ -97,9 +101,16 @@ impl Words {
         }
     }
 
-    /// Text as it is.
+    /// Text of the classic builder's, as it is.
     pub fn text(&self, text: &str) {
-        if !self.quiet {
+        if self.manner == Manner::Classic {
+            self.send(&json!({ "stream": text }));
+        }
+    }
+
+    /// Text that belongs to no step.
+    pub fn note(&self, text: &str) {
+        if self.manner != Manner::Quiet {
             self.send(&json!({ "stream": text }));
         }
     }
@@ -122,13 +133,14 @@ impl Words {
     /// A command that failed: its status and words for it.
     pub fn failed(&self, code: i32, message: &str) {
         self.interrupt();
+        let message = self.placed(message);
         self.send(&json!({ "errorDetail": { "code": code, "message": message }, "error": message }));
     }
 
     /// A line of a pull, as it is.
     pub fn line(&self, line: Bytes) {
         let mut state = self.turns.state();
-        if state.now == self.turn {
+        if state.now == self.turn || self.manner == Manner::Steps {
             // A client that left hears nothing; the build ends by itself then.
             let _ = self.told.send(line);
         } else {
@@ -143,7 +155,7 @@ impl Words {
         (sender, Passing { words: self.clone(), lines })
     }
 
-    fn send(&self, value: &Value) {
+    pub(super) fn send(&self, value: &Value) {
         let mut line = value.to_string().into_bytes();
         line.extend_from_slice(b"\r\n");
         self.line(Bytes::from(line));
@@ -164,13 +176,11 @@ impl Passing {
         let value = loop {
             tokio::select! {
                 value = &mut work => break value,
-                Some(line) = self.lines.recv(), if !self.words.quiet => self.words.line(line),
+                Some(line) = self.lines.recv() => self.words.pulled(line),
             }
         };
         while let Ok(line) = self.lines.try_recv() {
-            if !self.words.quiet {
-                self.words.line(line);
-            }
+            self.words.pulled(line);
         }
         value
     }
@@ -206,7 +216,7 @@ mod tests {
     #[tokio::test]
     async fn stages_are_told_one_after_the_other() {
         let (sender, mut lines) = unbounded_channel();
-        let first = Words::new(sender, false);
+        let first = Words::new(sender, Manner::Classic);
         let (second, third) = (first.at(1), first.at(2));
         third.text("c");
         second.text("b");
@@ -224,7 +234,7 @@ mod tests {
     #[tokio::test]
     async fn who_fails_is_heard_and_who_says_too_much_waits() {
         let (sender, mut lines) = unbounded_channel();
-        let first = Words::new(sender, false);
+        let first = Words::new(sender, Manner::Classic);
         let second = first.at(1);
         second.text(&"x".repeat(MOST_HELD));
         let waits = tokio::time::timeout(std::time::Duration::from_millis(20), second.room());

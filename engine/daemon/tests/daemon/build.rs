@@ -147,7 +147,11 @@ fn from_alone_is_the_image_itself() {
 fn what_fails_says_where_and_leaves_nothing() {
     let Some(lab) = lab() else { return };
     let cases = [
-        ("FROM busybox\nRUN exit 7\n", 7, "The command '/bin/sh -c exit 7' returned a non-zero code: 7"),
+        (
+            "FROM busybox\nRUN exit 7\n",
+            7,
+            "The command '/bin/sh -c exit 7' returned a non-zero code: 7 (step 2/2, dockerfile line 2)",
+        ),
         (
             "FROM busybox\nRUUN x\n",
             1,
@@ -156,15 +160,27 @@ fn what_fails_says_where_and_leaves_nothing() {
         (
             "FROM busybox\nCOPY nothing /\n",
             1,
-            "COPY failed: file not found in build context or excluded by .dockerignore: stat nothing: file does not exist",
+            "COPY failed: file not found in build context or excluded by .dockerignore: stat nothing: file does not exist (step 2/2, dockerfile line 2)",
         ),
         (
             "FROM busybox\nCOPY ../../etc/shadow /\n",
             1,
-            "COPY failed: forbidden path outside the build context: ../../etc/shadow ()",
+            "COPY failed: forbidden path outside the build context: ../../etc/shadow () (step 2/2, dockerfile line 2)",
         ),
-        ("FROM nothing-like-it\n", 1, "nothing-like-it"),
-        ("FROM busybox\nENV A=${B:?wanted}\n", 1, "B: wanted"),
+        ("FROM nothing-like-it\n", 1, " (step 1/1, dockerfile line 1)"),
+        ("# a\nFROM busybox\nENV A=${B:?wanted}\n", 1, "B: wanted (step 2/2, dockerfile line 3)"),
+        ("ARG A\nFROM ${A:?wanted}\n", 1, "dockerfile line 2: A: wanted"),
+        ("FROM busybox\nADD http://127.0.0.1:1/x /\n", 1, " (step 2/2, dockerfile line 2)"),
+        ("FROM busybox\nADD --checksum=sha256:00 a /\n", 1, " (step 2/2, dockerfile line 2)"),
+        ("FROM busybox\nCOPY --from=nothing-like-it a /\n", 1, " (step 2/2, dockerfile line 2)"),
+        (
+            "FROM busybox\nENV A=1\nRUN --mount=from=nothing-like-it,target=/x true\n",
+            1,
+            " (step 3/3, dockerfile line 3)",
+        ),
+        ("FROM busybox\nUSER nobody-there\nRUN true\n", 1, " (step 3/3, dockerfile line 3)"),
+        ("FROM busybox\nWORKDIR /etc/passwd/x\n", 1, " (step 2/2, dockerfile line 2)"),
+        ("FROM busybox\nCOPY --chown=nobody-there a /\n", 1, " (step 2/2, dockerfile line 2)"),
     ];
     for (dockerfile, status, wanted) in cases {
         let folder = context(&[("Dockerfile", dockerfile), ("a", "a")]);
@@ -184,6 +200,11 @@ fn what_fails_says_where_and_leaves_nothing() {
     let folder = context(&[("Dockerfile", "FROM busybox\nRUN false\n")]);
     build(&lab, folder.path(), &["--force-rm"]).expect("docker");
     assert!(eventually(is_empty));
+    // What was done before a failure is known afterwards, steps without a layer too.
+    let folder = context(&[("Dockerfile", "FROM busybox\nENV KNOWN=1\nENV ALSO=2\nRUN false\n")]);
+    build(&lab, folder.path(), &["--force-rm"]).expect("docker");
+    let again = build(&lab, folder.path(), &["--force-rm"]).expect("docker");
+    assert_eq!(said(&again).matches("Using cache").count(), 2, "{}", said(&again));
 }
 
 #[test]

@@ -122,6 +122,35 @@ fn a_command_that_forks_without_end_comes_to_one() {
     assert!(eventually(|| matches!(left().trim(), "" | "0")), "processes are left: {}", left());
 }
 
+#[test]
+fn a_command_has_a_limit_of_processes_without_being_asked() {
+    let Some(lab) = lab() else { return };
+    if !["/sys/fs/cgroup/pids", "/sys/fs/cgroup"].iter().any(|root| has_pids(Path::new(root))) {
+        return;
+    }
+    let fork = |count: u32| {
+        format!(
+            "FROM busybox\nRUN i=0; while [ $i -lt {count} ]; do sleep 600 & i=$((i+1)); done; kill -9 -1\n"
+        )
+    };
+    let build = |query: &str, count| {
+        post(&lab, &format!("t=never&forcerm=1{query}"), "", &[("Dockerfile", fork(count).as_bytes())])
+    };
+    let words = build("", 5000);
+    assert!(words.contains("returned a non-zero code") && words.contains("fork"), "{words}");
+    // `--ulimit nproc` is the way to another one.
+    let ulimits = "%5B%7B%22Name%22%3A%22nproc%22%2C%22Soft%22%3A60%2C%22Hard%22%3A60%7D%5D";
+    let words = build(&format!("&ulimits={ulimits}"), 100);
+    assert!(words.contains("returned a non-zero code") && words.contains("fork"), "{words}");
+    assert!(!build("", 100).contains("fork"));
+    nothing_is_left(&lab);
+}
+
+fn has_pids(root: &Path) -> bool {
+    let controllers = std::fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+    controllers.split_whitespace().any(|name| name == "pids") || root.ends_with("pids") && root.is_dir()
+}
+
 /// A small file system; it goes with this.
 struct Small(PathBuf);
 

@@ -1,5 +1,7 @@
 //! JSON documents with unique names: the daemon's containers, networks and volumes.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{OptionalExtension, params};
 
 use super::{Error, State};
@@ -56,6 +58,21 @@ impl State {
                 holder,
             }),
         }
+    }
+
+    /// Writes documents without names, by kind and id: all of them or, if it fails, none.
+    ///
+    /// # Errors
+    ///
+    /// If the database refuses.
+    pub fn put_all(&self, documents: &BTreeMap<(&str, String), String>) -> Result<(), Error> {
+        self.write("write documents", |transaction| {
+            let mut put = transaction.prepare_cached(
+                "INSERT INTO document (kind, id, name, json) VALUES (?1, ?2, NULL, ?3)
+                 ON CONFLICT (kind, id) DO UPDATE SET name = NULL, json = excluded.json",
+            )?;
+            documents.iter().try_for_each(|((kind, id), json)| put.execute(params![kind, id, json]).map(drop))
+        })
     }
 
     /// Deletes a document. Returns whether there was one.

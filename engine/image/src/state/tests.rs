@@ -20,6 +20,18 @@ fn documents_are_kept_over_a_restart() {
 }
 
 #[test]
+fn documents_are_written_all_at_once() {
+    let (_folder, state) = state();
+    state.put("step", "a", Some("named"), "old").expect("put");
+    let documents = [("a", "1"), ("b", "2")].map(|(id, json)| (("step", id.to_owned()), json.to_owned()));
+    state.put_all(&documents.into()).expect("put");
+    let all = state.all("step").expect("read");
+    let all: Vec<_> =
+        all.iter().map(|one| (one.id.as_str(), one.name.as_deref(), one.json.as_str())).collect();
+    assert_eq!(all, [("a", None, "1"), ("b", None, "2")]);
+}
+
+#[test]
 fn of_many_who_want_one_name_one_gets_it() {
     let (_folder, state) = state();
     let won: usize = std::thread::scope(|scope| {

@@ -12,6 +12,8 @@ mod lend;
 
 pub(crate) mod read;
 
+mod view;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +30,7 @@ use crate::failure::{Failure, file_failure};
 use crate::show::output::complain;
 use crate::show::units;
 use crate::words::{Args, check};
+use view::Progress;
 
 pub(crate) async fn build(cx: &mut Context, args: &Args) -> Result<(), Failure> {
     let [operand] = args.operands.as_slice() else {
@@ -38,10 +41,7 @@ pub(crate) async fn build(cx: &mut Context, args: &Args) -> Result<(), Failure> 
         )));
     };
     let quiet = args.is("quiet");
-    let progress = match args.text("progress") {
-        known @ ("" | "auto" | "plain" | "tty" | "json") => known,
-        other => return Err(Failure::say(format!("invalid progress mode {other}"))),
-    };
+    let progress = view::choose(args.text("progress"), cx.watched)?;
     cache::check(args)?;
     let context = context::of(operand, args.text("file"))?;
     let cached = cache::from(cx, args).await?;
@@ -52,6 +52,10 @@ pub(crate) async fn build(cx: &mut Context, args: &Args) -> Result<(), Failure> 
     if cache::wants_stages(args)? {
         pairs.push(("stages", "1".to_owned()));
     }
+    let mut view = (!quiet && progress == Progress::Tty).then(|| view::View::new(context.remote.is_none()));
+    if view.is_some() {
+        pairs.push(("steps", "1".to_owned()));
+    }
     pairs.extend(context.remote.clone().map(|remote| ("remote", remote)));
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let sent = Arc::new(AtomicU64::new(0));
@@ -61,8 +65,12 @@ pub(crate) async fn build(cx: &mut Context, args: &Args) -> Result<(), Failure> 
     headers.extend(lent.header.clone().map(|id| ("x-glassdock-build", id)));
     headers.extend(credentials::all_header(&mut cx.config).map(|all| ("x-registry-config", all)));
     let path = with_query("/build", &pairs);
-    let response = cx.client.send_stream(Method::POST, &path, stream, &headers).await?;
-    if !quiet && progress != "json" && context.remote.is_none() {
+    let response = cx.client.send_stream(Method::POST, &path, stream, &headers);
+    let response = match &mut view {
+        Some(view) => view.sending(&mut cx.out, &sent, response).await?,
+        None => response.await?,
+    };
+    if !quiet && progress == Progress::Plain && context.remote.is_none() {
         // The answer begins when the context is there whole.
         let size = units::size(number(sent.load(Ordering::Relaxed)));
         cx.out.text(format!("Sending build context to Docker daemon  {size}\r\r\n"));
@@ -74,12 +82,11 @@ pub(crate) async fn build(cx: &mut Context, args: &Args) -> Result<(), Failure> 
         None => text(value, "ID").clone_into(&mut id),
     };
     let mut lines = Lines::of(response);
-    let shown = if progress == "json" {
-        raw(cx, &mut lines, aux).await
-    } else {
-        show(&mut lines, &mut Screen::out(&mut cx.out), aux).await
-    };
-    shown?;
+    match (&mut view, progress) {
+        (Some(view), _) => view.follow(&mut cx.out, &mut lines, aux).await?,
+        (None, Progress::Json) => raw(cx, &mut lines, aux).await?,
+        (None, _) => show(&mut lines, &mut Screen::out(&mut cx.out), aux).await?,
+    }
     cache::to(cx, args, &id, stages).await?;
     let file = args.text("iidfile");
     if !file.is_empty() {
