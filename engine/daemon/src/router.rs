@@ -88,7 +88,7 @@ pub const ROUTES: &[Route] = routes! {
     POST   "/networks/{id}/disconnect"            NetworkDisconnect       networks::endpoints::disconnected,
     // ---- images ----
     POST   "/build"                               ImageBuild              build::build,
-    POST   "/build/prune"                         BuildPrune              build::prune,
+    POST   "/build/prune"                         BuildPrune              build::prune::prune,
     GET    "/images/json"                         ImageList               images::list::list,
     POST   "/images/create"                       ImageCreate             images::pull::create,
     POST   "/commit"                              ImageCommit             images::commit::commit,

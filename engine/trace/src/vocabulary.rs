@@ -197,7 +197,15 @@ vocabulary! {
     /// A stack of layers is taken down.
     Step LayerUnmount = "layer.unmount" { target: String }
     /// What a container changed is read from its upper layer.
-    Step LayerDiff = "layer.diff" { upper: String, added: Option<u64>, changed: Option<u64>, deleted: Option<u64> }
+    Step LayerDiff = "layer.diff" {
+        upper: String,
+        /// What goes into the archive of a commit, directories too, whether it is new or changed.
+        entries: Option<u64>,
+        /// Held against the layers below, as `docker diff` does.
+        added: Option<u64>,
+        changed: Option<u64>,
+        deleted: Option<u64>,
+    }
     /// Changes become a layer of an image.
     Step LayerCommit = "layer.commit" { diff_id: String, chain_id: String, digest: Option<String>, size: Option<u64> }
 

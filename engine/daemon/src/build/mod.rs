@@ -12,7 +12,7 @@
 //! Reading order: what was asked for ([`request`]), the context ([`context`], `rules`, [`tree`]), the words
 //! ([`words`], and [`announce`] for clients with a view of their own), the stages side by side ([`builder`], `task`, [`stage`]), what a step is called (`history`)
 //! what is known of it (`remember`) and what is kept of stages (`inner`), the steps that make layers (`steps`), and how each kind of
-//! them is done ([`run`] with `mounts`, [`session`] and [`caches`]; [`copy`] with [`files`], `matches`, `beneath` and [`remote`]).
+//! them is done ([`run`] with `mounts`, [`session`] and [`caches`], which `prune` empties; [`copy`] with [`files`], `matches`, `beneath` and [`remote`]).
 //!
 //! Invariants: a build that fails, or whose client leaves, leaves no container, mount or
 //! folder; the image is there only when its last step is done.
@@ -47,6 +47,8 @@ pub mod session;
 
 pub mod caches;
 
+pub(crate) mod prune;
+
 mod mounts;
 
 pub mod run;
@@ -66,7 +68,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::images::{credentials, stream};
 use crate::pipe;
-use crate::reply::{self, Reply};
+use crate::reply::Reply;
 
 /// `ImageBuild`.
 pub(crate) async fn build(mut call: Call) -> Reply {
@@ -100,37 +102,6 @@ pub(crate) async fn build(mut call: Call) -> Reply {
 
 fn root_of(engine: &std::sync::Arc<crate::engine::Engine>) -> &std::path::Path {
     &engine.config.root
-}
-
-/// `BuildPrune`: the cache forgets its steps, and what `RUN --mount=type=cache` kept goes. Layers stay as
-/// long as images have them; `docker image prune` removes the others.
-pub(crate) async fn prune(call: Call) -> Reply {
-    let pruned = call.engine.blocking(|engine| {
-        let state = engine.images.state();
-        let mut keys = Vec::new();
-        for kind in ["build-cache", "build-last"] {
-            for document in state.all(kind)? {
-                state.delete(kind, &document.id)?;
-                if kind == "build-cache" {
-                    keys.push(document.id);
-                }
-            }
-        }
-        // A cache that a command has stays.
-        let in_use = engine.builds.caches.in_use();
-        let mut space = 0;
-        for entry in std::fs::read_dir(engine.config.root.join("build-cache")).into_iter().flatten() {
-            let folder = entry?.path();
-            if !in_use.contains(&folder) {
-                space += files::size(&folder);
-                std::fs::remove_dir_all(&folder)?;
-            }
-        }
-        Ok::<_, Error>((keys, space))
-    });
-    let (keys, space) = pruned.await?;
-    let keys = (!keys.is_empty()).then_some(keys);
-    reply::json(&serde_json::json!({ "CachesDeleted": keys, "SpaceReclaimed": space }))
 }
 
 /// What builds share.

@@ -78,7 +78,7 @@ impl Wish {
         });
         let platform = match call.query("platform").filter(|platform| !platform.is_empty()) {
             None => Platform::host(),
-            Some(text) => platform(text)?,
+            Some(text) => crate::images::platform::named(text)?,
         };
         let dockerfile = call.query("dockerfile").filter(|path| !path.is_empty()).unwrap_or("Dockerfile");
         Ok(Self {
@@ -100,22 +100,6 @@ impl Wish {
             host: host(call)?,
         })
     }
-}
-
-/// The systems and machines that a platform of one word may name.
-const KNOWN: [&str; 20] = [
-    "linux", "windows", "darwin", "freebsd", "amd64", "x86_64", "x86-64", "386", "i386", "arm64", "aarch64",
-    "arm", "armhf", "armel", "ppc64le", "riscv64", "s390x", "mips64le", "loong64", "wasm",
-];
-
-/// `linux/arm64`, or only one of its words.
-fn platform(text: &str) -> Result<Platform, Error> {
-    if !text.contains('/') && !KNOWN.contains(&text.to_ascii_lowercase().as_str()) {
-        return Err(Error::invalid(format!(
-            "{text:?}: unknown operating system or architecture: invalid argument"
-        )));
-    }
-    Platform::parse(text).ok_or_else(|| Error::invalid(format!("{text:?} is an invalid platform")))
 }
 
 fn host(call: &Call) -> Result<HostConfig, Error> {

@@ -470,7 +470,7 @@ fn spec_of(
     process.terminal = request.tty;
     process.console_size =
         request.console_size.or(start.console_size).map(|[height, width]| ConsoleSize { height, width });
-    process.env.extend(request.env.iter().cloned());
+    spec::set_variables(&mut process.env, &request.env);
     if request.tty && !process.env.iter().any(|pair| pair.starts_with("TERM=")) {
         process.env.push("TERM=xterm".to_owned());
     }

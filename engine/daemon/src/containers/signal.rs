@@ -11,7 +11,7 @@ use super::record::Status;
 use super::{health, start};
 use crate::call::Call;
 use crate::engine::Engine;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::reply::{self, Reply};
 
 /// How long a container has to end by itself, unless it says otherwise.
@@ -70,16 +70,32 @@ pub(crate) async fn stop(call: Call) -> Reply {
 pub(crate) async fn restart(call: Call) -> Reply {
     let container = call.engine.containers.find(call.param("id"))?;
     let (signal, patience) = manner(&call)?;
-    let _life = container.life.lock().await;
+    let mut life = container.life.lock().await;
     if container.status().has_process() || container.status() == Status::Restarting {
         // A restart must not remove what removes itself at its end.
         let auto_remove = container.change(|record| std::mem::take(&mut record.host_config.auto_remove));
-        let ended = end(&call.engine, &container, &call.trace, signal, patience).await;
-        container.change(|record| record.host_config.auto_remove = auto_remove);
+        let asked = ask_to_end(&call.engine, &container, &call.trace, signal, patience).await;
+        // As with a stop, others need not wait for the end.
+        drop(life);
+        let ended = match asked {
+            Ok(Some(asked)) => see_it_end(&call.engine, &container, &call.trace, asked).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        // A second restart at the same time found it taken, and leaves it as the first one found it.
+        container.change(|record| record.host_config.auto_remove |= auto_remove);
         ended?;
+        life = container.life.lock().await;
     }
-    if let Some(part) = &call.operation {
-        start::begin(&call.engine, &container, &call.trace, part).await?;
+    let begun = match &call.operation {
+        Some(part) => start::begin(&call.engine, &container, &call.trace, part).await,
+        None => Ok(()),
+    };
+    drop(life);
+    match begun {
+        // Somebody else started it again meanwhile; it is a new process, which is what was asked for.
+        Err(error) if error.kind() == Kind::NotModified => {}
+        other => other?,
     }
     container.emit(&call.engine, "restart", &[]);
     reply::done()

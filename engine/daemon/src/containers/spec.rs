@@ -136,8 +136,14 @@ fn environment(record: &Record) -> Vec<String> {
     if config.tty {
         env.push("TERM=xterm".to_owned());
     }
-    for pair in &config.env {
-        // A name without a value takes the variable away.
+    set_variables(&mut env, &config.env);
+    env
+}
+
+/// Puts variables, `NAME=value`, into an environment in place of those of the same name; a name without a value takes
+/// the variable away.
+pub fn set_variables(env: &mut Vec<String>, pairs: &[String]) {
+    for pair in pairs {
         let (name, value) =
             pair.split_once('=').map_or((pair.as_str(), None), |(name, value)| (name, Some(value)));
         env.retain(|known| known.split('=').next() != Some(name));
@@ -145,7 +151,6 @@ fn environment(record: &Record) -> Vec<String> {
             env.push(pair.clone());
         }
     }
-    env
 }
 
 fn namespaces(host: &HostConfig, shared: &Shared) -> Vec<Namespace> {

@@ -24,7 +24,7 @@ mod origin;
 
 mod import;
 
-mod platform;
+pub(crate) mod platform;
 
 pub(crate) mod save;
 

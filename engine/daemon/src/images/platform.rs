@@ -1,4 +1,4 @@
-//! The platform that a client means when it loads or saves: a document in the query, since 1.48.
+//! The platform that a client means: when it loads or saves a document in the query, since 1.48; else a few words.
 
 use glassdock_image::Platform;
 
@@ -39,9 +39,42 @@ pub(crate) fn fits(own: &Platform, wanted: &Platform) -> bool {
     own.fit(wanted).is_some()
 }
 
+/// The systems and machines that a platform of one word may name.
+const KNOWN: [&str; 20] = [
+    "linux", "windows", "darwin", "freebsd", "amd64", "x86_64", "x86-64", "386", "i386", "arm64", "aarch64",
+    "arm", "armhf", "armel", "ppc64le", "riscv64", "s390x", "mips64le", "loong64", "wasm",
+];
+
+/// `linux/arm64`, or only one of its words.
+///
+/// # Errors
+///
+/// Invalid, in the words of Docker.
+pub(crate) fn named(text: &str) -> Result<Platform, Error> {
+    if !text.contains('/') && !KNOWN.contains(&text.to_ascii_lowercase().as_str()) {
+        return Err(Error::invalid(format!(
+            "{text:?}: unknown operating system or architecture: invalid argument"
+        )));
+    }
+    Platform::parse(text).ok_or_else(|| {
+        Error::invalid(format!(
+            "{text:?} is an invalid OS or architecture component of a platform: invalid argument"
+        ))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_word_must_be_a_system_or_a_machine() {
+        assert_eq!(named("arm64").expect("a machine").architecture, "arm64");
+        assert_eq!(named("plan9/mips").expect("two words may be anything").os, "plan9");
+        let error = named("foo").expect_err("neither");
+        assert_eq!(error.message(), "\"foo\": unknown operating system or architecture: invalid argument");
+        assert!(named("a/b/c/d").is_err());
+    }
 
     #[test]
     fn platforms_are_documents() {

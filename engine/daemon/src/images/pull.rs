@@ -75,11 +75,7 @@ fn platform(text: &str) -> Result<Platform, Error> {
     if text.is_empty() {
         return Ok(Platform::host());
     }
-    Platform::parse(text).ok_or_else(|| {
-        Error::invalid(format!(
-            "{text:?} is an invalid OS or architecture component of a platform: invalid argument"
-        ))
-    })
+    super::platform::named(text)
 }
 
 #[cfg(test)]

@@ -99,6 +99,17 @@ RUN <<EOF\n#!/bin/cat\nread by cat\nEOF\n";
     // Caches go when they are told to.
     let kept = || std::fs::read_dir(lab.root().join("build-cache")).map_or(0, Iterator::count);
     assert_eq!(kept(), 2);
+    let none = |query: &str| {
+        let (status, pruned) = lab.json("POST", &format!("/build/prune?{query}"), "");
+        assert_eq!((status, pruned["CachesDeleted"].is_null()), (200, true), "{query}: {pruned}");
+    };
+    none("filters={%22id%22:[%22no-such-step%22]}");
+    none("filters={%22until%22:[%221h%22]}");
+    none("filters={%22inuse%22:[%22true%22]}");
+    none("filters={%22type%22:[%22source.local%22]}");
+    none("keep-storage=1000000000");
+    assert_eq!(lab.request("POST", "/build/prune?filters={%22colour%22:[%22red%22]}", "").0, 400);
+    assert_eq!(kept(), 2);
     let (status, pruned) = lab.json("POST", "/build/prune", "");
     assert_eq!(status, 200);
     assert!(

@@ -1,5 +1,7 @@
 //! `docker exec` of what can't be executed: Docker's words and statuses.
 
+use serde_json::json;
+
 use crate::support::{Lab, lab};
 
 /// Creates and starts an exec with its streams; what it said, and its exit status.
@@ -33,11 +35,30 @@ fn what_is_not_there_is_127_and_what_can_t_be_executed_126() {
             r#""unable to find user nobody2: no matching entries in passwd file"#,
             126,
         ),
+        (
+            r#"{"Cmd":["ls"],"Env":["PATH="]}"#,
+            r#"exec: \"ls\": executable file not found in $PATH: unknown"#,
+            127,
+        ),
+        (r#"{"Cmd":["passwd"],"Env":["PATH=/etc"]}"#, r#"exec: \"passwd\": executable file not found"#, 127),
+        (r#"{"Cmd":["."]}"#, r#"exec: \".\": executable file not found in $PATH: unknown"#, 127),
     ] {
         let (said, code) = exec(&lab, body);
         assert!(said.contains(words), "{body}: {said}");
         assert_eq!(code, status, "{body}: {said}");
     }
+}
+
+#[test]
+fn a_variable_takes_the_place_of_the_container_s() {
+    let Some(lab) = lab() else { return };
+    let body =
+        json!({ "Image": "busybox", "Cmd": ["sleep", "600"], "Env": ["A=1", "B=2", "C=3"] }).to_string();
+    assert_eq!(lab.request("POST", "/containers/create?name=otter", &body).0, 201);
+    assert_eq!(lab.request("POST", "/containers/otter/start", "").0, 204);
+    let (said, _) = exec(&lab, r#"{"Cmd":["env"],"AttachStdout":true,"Env":["A=9","B"]}"#);
+    let is = |line: &str| said.matches(line).count();
+    assert_eq!([is("A=1"), is("A=9"), is("B="), is("C=3")], [0, 1, 0, 1], "{said}");
 }
 
 #[test]

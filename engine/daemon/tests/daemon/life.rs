@@ -57,6 +57,31 @@ fn a_long_patience_keeps_nobody_else_waiting() {
 }
 
 #[test]
+fn a_restart_with_patience_keeps_nobody_else_waiting() {
+    let Some(lab) = lab() else { return };
+    lab.run("ibis", &["sh", "-c", "trap '' TERM; while :; do sleep 1; done"]);
+    let pid = lab.inspect("ibis")["State"]["Pid"].clone();
+    let began = std::time::Instant::now();
+    thread::scope(|scope| {
+        let restart = || lab.request("POST", "/containers/ibis/restart?t=1000", "").0;
+        let patient = [scope.spawn(restart), scope.spawn(restart)];
+        thread::sleep(std::time::Duration::from_millis(300));
+        assert_eq!(lab.request("POST", "/containers/ibis/pause", "").0, 204);
+        assert_eq!(lab.request("POST", "/containers/ibis/unpause", "").0, 204);
+        assert_eq!(lab.request("POST", "/commit?container=ibis", "").0, 201);
+        assert_eq!(lab.request("POST", "/containers/ibis/stop?t=0", "").0, 204);
+        for patient in patient {
+            assert_eq!(patient.join().expect("a request"), 204);
+        }
+    });
+    assert!(began.elapsed().as_secs() < 100, "{:?}", began.elapsed());
+    let state = lab.inspect("ibis")["State"].clone();
+    assert_eq!(state["Status"], "running", "{state}");
+    assert_ne!(state["Pid"], pid, "it is another process");
+    assert_eq!(lab.request("POST", "/containers/ibis/restart?t=0", "").0, 204);
+}
+
+#[test]
 fn what_stops_restarts_and_pauses() {
     let Some(lab) = lab() else { return };
     lab.run("crane", &["sleep", "600"]);
@@ -199,6 +224,22 @@ fn the_docker_client_is_at_home() {
     assert_eq!(run(&["busybox", "sh", "-c", "exit 42"]).0, Some(42));
     assert_eq!(run(&["busybox", "nothing-of-that-name"]).0, Some(127));
     assert_eq!(run(&["busybox", "/etc"]).0, Some(126));
+    assert_eq!(
+        run(&["-e", "PATH=/:/etc", "busybox", "passwd"]).0,
+        Some(127),
+        "no x bit: looked for further on"
+    );
+    // Root's powers are not there any more when the user's program is executed, but they are for its working directory.
+    let locked = "mkdir -p /locked/x && cp /bin/busybox /locked/x/true && chmod 700 /locked && ";
+    let (_, made, _) =
+        docker(&["create", "busybox", "sh", "-c", &format!("{locked}true")]).expect("a client");
+    assert_eq!(docker(&["start", "-a", made.trim()]).expect("a client").0, Some(0));
+    assert_eq!(docker(&["commit", made.trim(), "locked"]).expect("a client").0, Some(0));
+    let denied = run(&["-u", "1000", "locked", "/locked/x/true"]);
+    assert_eq!(denied.0, Some(126), "{denied:?}");
+    assert!(denied.2.contains("/locked/x/true: permission denied"), "{denied:?}");
+    assert_eq!(run(&["-u", "1000", "-w", "/locked", "locked", "/bin/true"]).0, Some(0));
+    assert_eq!(docker(&["rm", made.trim()]).expect("a client").0, Some(0));
     let (status, id, _) =
         docker(&["run", "-d", "--name", "fox", "busybox", "sleep", "600"]).expect("a client");
     assert_eq!((status, id.trim().len()), (Some(0), 64));

@@ -379,12 +379,18 @@ impl Layers {
         latest: Option<i64>,
         out: impl Write,
     ) -> Result<Diffed, Error> {
-        let body =
-            Body::LayerDiff { upper: upper.display().to_string(), added: None, changed: None, deleted: None };
+        let body = Body::LayerDiff {
+            upper: upper.display().to_string(),
+            entries: None,
+            added: None,
+            changed: None,
+            deleted: None,
+        };
         trace.step(body, |span| {
             let diffed = diff::diff(upper, left_out, latest, out)?;
-            if let Body::LayerDiff { added, deleted, .. } = span.body_mut() {
-                (*added, *deleted) = (Some(diffed.entries), Some(diffed.whiteouts));
+            // An archive has what is there now: which of it is new, the layers below would have to say.
+            if let Body::LayerDiff { entries, deleted, .. } = span.body_mut() {
+                (*entries, *deleted) = (Some(diffed.entries), Some(diffed.whiteouts));
             }
             Ok(diffed)
         })
@@ -467,8 +473,13 @@ impl Layers {
     ///
     /// If something can't be read.
     pub fn changes(&self, trace: &Trace, upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>, Error> {
-        let body =
-            Body::LayerDiff { upper: upper.display().to_string(), added: None, changed: None, deleted: None };
+        let body = Body::LayerDiff {
+            upper: upper.display().to_string(),
+            entries: None,
+            added: None,
+            changed: None,
+            deleted: None,
+        };
         trace.step(body, |span| {
             let found = changes::changes(upper, lower)?;
             let count = |kind| Some(found.iter().filter(|change| change.kind == kind).count() as u64);

@@ -27,43 +27,45 @@ pub struct Program {
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
 impl Program {
-    /// Finds the file of a command as a shell does: along the `PATH` of `env`, or as it is if it has a slash.
+    /// Finds the file of a command along the `PATH` of `env`, or as it is if it has a slash.
     /// To be called in the container's root and working directory, as the user who will run it.
+    ///
+    /// Directories, and files that the user can't execute, are passed over as in Docker (a shell would say that it
+    /// may not execute them). A `PATH` that is there and empty leads nowhere.
     ///
     /// # Errors
     ///
-    /// `ENOENT` if there is no such file, `EACCES` if there are only ones that can't be executed.
+    /// `ENOENT` if there is no such file.
     pub fn find(argv: Vec<OsString>, env: Vec<OsString>) -> Result<Self, Error> {
         let Some(command) = argv.first().filter(|command| !command.is_empty()) else {
-            return Err(not_found(OsStr::new(""), libc::ENOENT));
+            return Err(not_found(OsStr::new("")));
         };
         if command.as_bytes().contains(&b'/') {
             return Ok(Self { path: command.into(), argv, env });
         }
         let search = env.iter().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH="));
-        let mut errno = libc::ENOENT;
+        if search.is_some_and(<[u8]>::is_empty) {
+            return Err(not_found(command));
+        }
         for folder in search.unwrap_or(DEFAULT_PATH).split(|byte| *byte == b':') {
             let folder = if folder.is_empty() { b".".as_slice() } else { folder };
             let path = Path::new(OsStr::from_bytes(folder)).join(command);
-            match is_executable(&path) {
-                Ok(true) => return Ok(Self { path, argv, env }),
-                Ok(false) => errno = libc::EACCES,
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => errno = libc::EACCES,
-                Err(_) => {}
+            if is_executable(&path) {
+                return Ok(Self { path, argv, env });
             }
         }
-        Err(not_found(command, errno))
+        Err(not_found(command))
     }
 }
 
-fn not_found(command: &OsStr, errno: i32) -> Error {
-    Error::call("execve", command.to_string_lossy(), io::Error::from_raw_os_error(errno))
+fn not_found(command: &OsStr) -> Error {
+    Error::call("execve", command.to_string_lossy(), io::Error::from_raw_os_error(libc::ENOENT))
 }
 
 /// Whether a path is a file that this process may execute, by its effective ids.
-fn is_executable(path: &Path) -> io::Result<bool> {
-    let metadata = std::fs::metadata(path)?;
-    Ok(metadata.is_file() && rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).is_ok())
+fn is_executable(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file())
+        && rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }
 
 /// Becomes the program, in a working directory (if that is not empty): execve(2). Returns only if
@@ -168,9 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_program_is_denied() {
+    fn what_is_no_program_is_passed_over() {
         // /etc/passwd is a file without the x bit, /usr/bin a directory.
-        assert_eq!(find("passwd", "/etc").expect_err("it is refused").errno(), Some(libc::EACCES));
-        assert_eq!(find("bin", "/usr").expect_err("it is refused").errno(), Some(libc::EACCES));
+        for (command, path) in
+            [("passwd", "/etc"), ("bin", "/usr"), (".", "/bin"), ("..", "/bin"), ("sh", "")]
+        {
+            let error = find(command, path).expect_err("it is refused");
+            assert_eq!(error.errno(), Some(libc::ENOENT), "{command} in {path:?}");
+        }
+        assert_eq!(find("sh", "/etc:/bin").expect("it is further on"), Path::new("/bin/sh"));
     }
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use glassdock_kernel::path::Root;
 use glassdock_kernel::process::{self, Program};
 use glassdock_kernel::rlimit::{self, Resource};
+use glassdock_kernel::user::User;
 use glassdock_kernel::{capability, descriptor, pty};
 use glassdock_trace::{Body, Trace};
 
@@ -55,7 +56,7 @@ pub(super) fn connect_stdio(init: &mut Init<'_>) -> Step {
 /// capabilities(7), seccomp(2), execve(2).
 ///
 /// In this order: limits need privilege; the user is looked up in the container's own
-/// files; the filter needs privilege too, unless no_new_privs stands in for it, and
+/// files; the working directory may be one that only root can enter, as in Docker; the filter needs privilege too, unless no_new_privs stands in for it, and
 /// then it comes last; descriptors are marked before that; execve closes them.
 pub(super) fn become_program(init: &mut Init<'_>) -> Step {
     let trace = &init.trace;
@@ -74,7 +75,10 @@ pub(super) fn become_program(init: &mut Init<'_>) -> Step {
     } else if let Some(filter) = filter {
         filter.load(trace, false)?;
     }
-    capability::drop_to(trace, &init.privileges.capabilities, &identity.user)?;
+    let entered = enter_directory(&process.cwd);
+    capability::drop_to(trace, &kept(init.privileges.capabilities, &identity.user), &identity.user)?;
+    // On a file system that trusts no root (NFS) the user may enter what root may not.
+    entered.or_else(|_| enter_directory(&process.cwd))?;
     let program = find_program(process, &identity, std::mem::take(&mut init.secrets))?;
     if process.no_new_privileges
         && let Some(filter) = filter
@@ -82,6 +86,15 @@ pub(super) fn become_program(init: &mut Init<'_>) -> Step {
         filter.load(trace, true)?;
     }
     execute(init, &program)
+}
+
+/// What of its capabilities a process has when it calls execve(2). A user other than root keeps only the ambient ones
+/// across it; the others would count for that one call alone, and open files to it that the user may not execute.
+fn kept(sets: capability::Sets, user: &User) -> capability::Sets {
+    if user.uid == 0 {
+        return sets;
+    }
+    capability::Sets { effective: sets.ambient, permitted: sets.ambient, ..sets }
 }
 
 fn set_limits(trace: &Trace, process: &crate::oci::Process) -> Step {
@@ -119,23 +132,16 @@ fn find_program(
         env.push(format!("HOME={}", identity.home).into());
     }
     env.extend(secrets);
-    enter_directory(&process.cwd)?;
     let name = process.args.first().cloned().unwrap_or_default();
     let program = Program::find(argv, env).map_err(|error| {
-        let not_found = error.errno() == Some(rustix::io::Errno::NOENT.raw_os_error());
-        let message = if not_found {
-            format!("exec: {name:?}: executable file not found in $PATH")
-        } else {
-            format!("exec: {name:?}: permission denied")
-        };
-        Failure::Exec { message, status: if not_found { 127 } else { 126 }, errno: error.errno() }
+        let message = format!("exec: {name:?}: executable file not found in $PATH");
+        Failure::Exec { message, status: 127, errno: error.errno() }
     })?;
     check_file(&name, &program.path)?;
     Ok(program)
 }
 
-/// A relative command is meant from the working directory, which must exist for this user and lie
-/// inside of the root.
+/// A relative command is meant from the working directory, which must exist and lie inside of the root.
 fn enter_directory(path: &str) -> Step {
     process::enter_directory(Path::new(path)).map_err(|error| {
         let Some(errno) = error.errno() else { return Failure::from(error) };
@@ -170,6 +176,9 @@ fn check_file(name: &str, path: &Path) -> Step {
             127,
             rustix::io::Errno::NOENT,
         ),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            refused(format!("stat {}: permission denied", path.display()), 126, rustix::io::Errno::ACCESS)
+        }
         // Anything else is execve's to say.
         _ => Ok(()),
     }
