@@ -200,7 +200,7 @@ vocabulary! {
     Step LayerDiff = "layer.diff" {
         upper: String,
         /// What goes into the archive of a commit, directories too, whether it is new or changed.
-        entries: Option<u64>,
+        archived: Option<u64>,
         /// Held against the layers below, as `docker diff` does.
         added: Option<u64>,
         changed: Option<u64>,

@@ -381,7 +381,7 @@ impl Layers {
     ) -> Result<Diffed, Error> {
         let body = Body::LayerDiff {
             upper: upper.display().to_string(),
-            entries: None,
+            archived: None,
             added: None,
             changed: None,
             deleted: None,
@@ -389,8 +389,8 @@ impl Layers {
         trace.step(body, |span| {
             let diffed = diff::diff(upper, left_out, latest, out)?;
             // An archive has what is there now: which of it is new, the layers below would have to say.
-            if let Body::LayerDiff { entries, deleted, .. } = span.body_mut() {
-                (*entries, *deleted) = (Some(diffed.entries), Some(diffed.whiteouts));
+            if let Body::LayerDiff { archived, deleted, .. } = span.body_mut() {
+                (*archived, *deleted) = (Some(diffed.entries), Some(diffed.whiteouts));
             }
             Ok(diffed)
         })
@@ -475,7 +475,7 @@ impl Layers {
     pub fn changes(&self, trace: &Trace, upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>, Error> {
         let body = Body::LayerDiff {
             upper: upper.display().to_string(),
-            entries: None,
+            archived: None,
             added: None,
             changed: None,
             deleted: None,
