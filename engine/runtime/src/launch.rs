@@ -103,7 +103,8 @@ fn collect(shim: &Process) -> String {
 }
 
 /// The binary beside the running one, or the one that the environment names.
-fn shim_beside_us() -> PathBuf {
+#[must_use]
+pub fn shim_beside_us() -> PathBuf {
     if let Some(path) = std::env::var_os("GLASSDOCK_SHIM") {
         return PathBuf::from(path);
     }

@@ -20,7 +20,7 @@
 //! daemon lives. It is small, single-threaded, and waits in one poll(2).
 //!
 //! Reading order: what a container is ([`bundle`], [`oci`]), how the daemon makes
-//! one and talks with it ([`launch`], [`client`]), its output ([`log`]), what can go
+//! one and talks with it ([`launch`], [`client`]), its output ([`log`]), its process 1 with `--init` ([`first`]), what can go
 //! wrong ([`error`]).
 
 pub mod bundle;
@@ -38,6 +38,8 @@ pub mod stamp;
 pub mod shim;
 
 mod init;
+
+pub mod first;
 
 mod wire;
 

@@ -5,8 +5,9 @@
 
 use glassdock_kernel::capability;
 use glassdock_runtime::bundle::{Extras, Log, Overlay, Stdin};
+use glassdock_runtime::first;
 use glassdock_runtime::oci::{
-    Capabilities, ConsoleSize, Linux, Namespace, Process, Rlimit, Seccomp, Spec, User,
+    Capabilities, ConsoleSize, Linux, Mount, Namespace, Process, Rlimit, Seccomp, Spec, User,
 };
 
 use super::container::Container;
@@ -42,6 +43,11 @@ pub fn of(container: &Container, record: &Record, shared: &Shared) -> Result<(Sp
         all_mounts.extend(mounts::shared_ipc(shared.ipc));
     }
     all_mounts.extend(mounts::of_record(container, record)?);
+    let mut args = record.argv();
+    if has_init(host) {
+        all_mounts.push(small_init());
+        args.splice(0..0, [first::PLACE.to_owned(), "--".to_owned()]);
+    }
     let spec = Spec {
         oci_version: "1.2.0".to_owned(),
         root: None,
@@ -50,7 +56,7 @@ pub fn of(container: &Container, record: &Record, shared: &Shared) -> Result<(Sp
             terminal: config.tty,
             console_size: console_size(host),
             user: User::default(),
-            args: record.argv(),
+            args,
             env: environment(record),
             cwd: if config.working_dir.is_empty() { "/".to_owned() } else { config.working_dir.clone() },
             capabilities: Some(Capabilities {
@@ -97,6 +103,20 @@ fn linux(
         readonly_paths: host.readonly_paths.clone().unwrap_or_default(),
         ..Linux::default()
     })
+}
+
+/// Whether a small process 1 stands before the program; where other processes are, one is there already.
+fn has_init(host: &HostConfig) -> bool {
+    host.init == Some(true) && host.pid_mode.is_empty()
+}
+
+fn small_init() -> Mount {
+    Mount {
+        destination: first::PLACE.to_owned(),
+        kind: Some("bind".to_owned()),
+        source: Some(glassdock_runtime::launch::shim_beside_us().display().to_string()),
+        options: ["bind", "ro", "nosuid", "nodev"].map(str::to_owned).to_vec(),
+    }
 }
 
 fn extras(container: &Container, record: &Record) -> Extras {

@@ -235,6 +235,25 @@ fn the_docker_client_is_at_home() {
         docker(&["create", "busybox", "sh", "-c", &format!("{locked}true")]).expect("a client");
     assert_eq!(docker(&["start", "-a", made.trim()]).expect("a client").0, Some(0));
     assert_eq!(docker(&["commit", made.trim(), "locked"]).expect("a client").0, Some(0));
+    // A small process 1 hands signals on, collects orphans and ends as the program does.
+    let (_, small, _) = docker(&[
+        "run",
+        "-d",
+        "--init",
+        "busybox",
+        "sh",
+        "-c",
+        "trap 'exit 7' USR1; (sleep 0.1 & ); sleep 0.5; ps -o pid,args,stat; while :; do sleep 0.1; done",
+    ])
+    .expect("a client");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let listed = docker(&["logs", small.trim()]).expect("a client").1;
+    assert!(listed.contains("/sbin/docker-init -- sh -c") && !listed.contains(" Z"), "{listed}");
+    assert_eq!(docker(&["kill", "-s", "USR1", small.trim()]).expect("a client").0, Some(0));
+    assert_eq!(docker(&["wait", small.trim()]).expect("a client").1, "7\n");
+    assert_eq!(docker(&["rm", small.trim()]).expect("a client").0, Some(0));
+    assert_eq!(run(&["--init", "busybox", "no-such-program"]).0, Some(127));
+    assert_eq!(run(&["--init", "-u", "1000", "busybox", "sh", "-c", "kill -9 $$"]).0, Some(137));
     let denied = run(&["-u", "1000", "locked", "/locked/x/true"]);
     assert_eq!(denied.0, Some(126), "{denied:?}");
     assert!(denied.2.contains("/locked/x/true: permission denied"), "{denied:?}");
