@@ -2,7 +2,7 @@
 //!
 //! Layers stay as long as images have them; `docker image prune` removes the others.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -112,6 +112,6 @@ fn remove_folders(engine: &Arc<Engine>, wish: &Wish, gone: &mut Vec<String>) -> 
     Ok(space)
 }
 
-fn name(folder: &PathBuf) -> String {
+fn name(folder: &Path) -> String {
     folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
