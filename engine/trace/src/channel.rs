@@ -15,7 +15,8 @@
 //!
 //! A message costs more than its event. Init, which tells a hundred of them within a few
 //! milliseconds, puts them on a [`Tape`] that its shim reads and sends on; the shim gathers its
-//! own ([`Gathering`]) and sends them when it has nothing better to do. Init may be killed at
+//! own ([`Gathering`]) and sends them when it has nothing better to do. Evidence that took long to read is
+//! on the tape after the end that it proves, and is joined to it there (`proof`). Init may be killed at
 //! any moment then; only with its shim, what was not sent on is lost, uncounted.
 
 use std::io;
@@ -182,7 +183,7 @@ impl Channel {
     /// belongs.
     pub fn forward(&self, tape: &dyn Tape) {
         let mut lines = Vec::new();
-        while tape.take(&mut lines, MESSAGE_LIMIT) {}
+        while tape.take(&mut lines) {}
         let lines = proof::joined(lines);
         let mut rest = lines.as_slice();
         while !rest.is_empty() {
@@ -199,9 +200,8 @@ pub trait Tape: Send + Sync + std::fmt::Debug {
     /// Adds a line, with its line end. False if there is no room, or the tape isn't this process's to write.
     fn add(&self, line: &[u8]) -> bool;
 
-    /// Takes whole lines that nobody has taken yet, about `limit` bytes of them, onto the end of `lines`.
-    /// False if there are none.
-    fn take(&self, lines: &mut Vec<u8>, limit: usize) -> bool;
+    /// Takes the lines that nobody has taken yet, onto the end of `lines`. False if there are none.
+    fn take(&self, lines: &mut Vec<u8>) -> bool;
 }
 
 /// How many bytes of `lines` go into one message: whole lines, about `limit` bytes of them, and one at
@@ -321,5 +321,19 @@ impl Sink for TapeSink {
         if proof::write(span, evidence, &mut line).is_ok() {
             self.tape.add(&line);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_whole_lines() {
+        let lines = b"one\ntwo\nthree\n";
+        assert_eq!(whole_lines(lines, 9), 8);
+        assert_eq!(whole_lines(lines.get(8..).expect("a line"), 2), 6, "a line that is too long comes alone");
+        assert_eq!(whole_lines(lines, 100), lines.len());
+        assert_eq!(whole_lines(b"no end", 2), 6);
     }
 }

@@ -50,7 +50,7 @@ impl Mapping {
     }
 
     /// See [`Tape::take`].
-    fn take(&self, lines: &mut Vec<u8>, limit: usize) -> bool {
+    fn take(&self, lines: &mut Vec<u8>) -> bool {
         let shared = self.shared();
         loop {
             let (from, to) = (shared.taken.load(Ordering::Acquire), shared.written.load(Ordering::Acquire));
@@ -59,17 +59,9 @@ impl Mapping {
             };
             // SAFETY: these bytes were written before `written` was stored with Release, and nobody writes them again.
             let bytes = unsafe { std::slice::from_raw_parts(cells.as_ptr().cast::<u8>(), cells.len()) };
-            let within = bytes.get(..limit).unwrap_or(bytes);
-            let end = if within.len() == bytes.len() {
-                bytes.len()
-            } else {
-                let ends = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte == b'\n');
-                let first = || bytes.iter().position(|byte| *byte == b'\n');
-                ends(within).or_else(first).map_or(bytes.len(), |end| end + 1)
-            };
-            let taken = shared.taken.compare_exchange(from, from + end, Ordering::AcqRel, Ordering::Acquire);
+            let taken = shared.taken.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
             if taken.is_ok() {
-                lines.extend_from_slice(bytes.get(..end).unwrap_or(bytes));
+                lines.extend_from_slice(bytes);
                 return true;
             }
         }
@@ -137,8 +129,8 @@ impl Tape for TapeWriter {
         true
     }
 
-    fn take(&self, lines: &mut Vec<u8>, limit: usize) -> bool {
-        self.mapping.take(lines, limit)
+    fn take(&self, lines: &mut Vec<u8>) -> bool {
+        self.mapping.take(lines)
     }
 }
 
@@ -147,8 +139,8 @@ impl Tape for TapeReader {
         false
     }
 
-    fn take(&self, lines: &mut Vec<u8>, limit: usize) -> bool {
-        self.0.take(lines, limit)
+    fn take(&self, lines: &mut Vec<u8>) -> bool {
+        self.0.take(lines)
     }
 }
 
@@ -156,21 +148,22 @@ impl Tape for TapeReader {
 mod tests {
     use super::*;
 
-    fn taken(tape: &dyn Tape, limit: usize) -> Option<String> {
+    fn taken(tape: &dyn Tape) -> Option<String> {
         let mut lines = Vec::new();
-        tape.take(&mut lines, limit).then(|| String::from_utf8(lines).expect("text"))
+        tape.take(&mut lines).then(|| String::from_utf8(lines).expect("text"))
     }
 
     #[test]
     fn lines_are_taken_whole_and_once() {
         let (writer, reader) = tape().expect("memory");
-        assert_eq!(taken(&reader, 100), None);
-        for line in ["one\n", "two\n", "three\n"] {
+        assert_eq!(taken(&reader), None);
+        for line in ["one\n", "two\n"] {
             assert!(writer.add(line.as_bytes()));
         }
-        assert_eq!(taken(&reader, 9).as_deref(), Some("one\ntwo\n"));
-        assert_eq!(taken(&writer, 2).as_deref(), Some("three\n"), "a line that is too long comes alone");
-        assert_eq!(taken(&reader, 9), None);
+        assert_eq!(taken(&reader).as_deref(), Some("one\ntwo\n"));
+        assert!(writer.add(b"three\n"));
+        assert_eq!(taken(&writer).as_deref(), Some("three\n"), "the writer takes what the reader has left");
+        assert_eq!(taken(&reader), None);
         assert!(!reader.add(b"four\n"), "the reader does not write");
     }
 
@@ -180,7 +173,7 @@ mod tests {
         let line = [b'x'; 1023].into_iter().chain([b'\n']).collect::<Vec<u8>>();
         assert_eq!((0..1000).filter(|_| writer.add(&line)).count(), ROOM / 1024);
         let mut all = Vec::new();
-        while reader.take(&mut all, 3000) {}
+        while reader.take(&mut all) {}
         assert_eq!(all.len(), ROOM);
     }
 }

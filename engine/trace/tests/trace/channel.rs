@@ -34,7 +34,7 @@ impl Tape for Own {
         fits
     }
 
-    fn take(&self, lines: &mut Vec<u8>, _limit: usize) -> bool {
+    fn take(&self, lines: &mut Vec<u8>) -> bool {
         let mut told = self.0.lock().expect("no panic");
         let some = !told.is_empty();
         lines.append(&mut told);
