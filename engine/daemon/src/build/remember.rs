@@ -174,14 +174,13 @@ impl Stage {
                 serde_json::to_string(&known).map_err(failed)?,
                 serde_json::to_string(&step.remembered()).map_err(failed)?,
             );
-            let write = dear.then(|| shared.write_down());
             {
                 let mut unwritten = shared.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
                 unwritten.insert(("build-cache", key), known);
                 unwritten.insert(("build-last", step.parent), last);
             }
-            if let Some(write) = write {
-                write.await?;
+            if dear {
+                shared.write_down().await?;
             }
         }
         Ok(())

@@ -379,14 +379,7 @@ impl Layers {
         latest: Option<i64>,
         out: impl Write,
     ) -> Result<Diffed, Error> {
-        let body = Body::LayerDiff {
-            upper: upper.display().to_string(),
-            archived: None,
-            added: None,
-            changed: None,
-            deleted: None,
-        };
-        trace.step(body, |span| {
+        trace.step(differing(upper), |span| {
             let diffed = diff::diff(upper, left_out, latest, out)?;
             // An archive has what is there now: which of it is new, the layers below would have to say.
             if let Body::LayerDiff { archived, deleted, .. } = span.body_mut() {
@@ -473,14 +466,7 @@ impl Layers {
     ///
     /// If something can't be read.
     pub fn changes(&self, trace: &Trace, upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>, Error> {
-        let body = Body::LayerDiff {
-            upper: upper.display().to_string(),
-            archived: None,
-            added: None,
-            changed: None,
-            deleted: None,
-        };
-        trace.step(body, |span| {
+        trace.step(differing(upper), |span| {
             let found = changes::changes(upper, lower)?;
             let count = |kind| Some(found.iter().filter(|change| change.kind == kind).count() as u64);
             if let Body::LayerDiff { added, changed, deleted, .. } = span.body_mut() {
@@ -540,6 +526,12 @@ impl Drop for Scratch {
             let _ = remove::tree(&self.path);
         }
     }
+}
+
+/// The step of reading what changed in an upper layer; what it finds is filled in.
+fn differing(upper: &Path) -> Body {
+    let upper = upper.display().to_string();
+    Body::LayerDiff { upper, archived: None, added: None, changed: None, deleted: None }
 }
 
 /// A path of an archive for people: escaped, and not longer than a line or two.
