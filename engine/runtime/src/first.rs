@@ -13,7 +13,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use glassdock_kernel::process::{self, Process, Program, Signal, SignalFd};
-use glassdock_trace::Trace;
+use glassdock_trace::{Failure, Trace};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::Pid;
 use rustix::termios::{isatty, tcsetpgrp};
@@ -34,7 +34,7 @@ pub fn run() -> Option<u8> {
     if words.next()? != PLACE {
         return None;
     }
-    let argv: Vec<OsString> = words.skip_while(|word| word == "--").collect();
+    let argv: Vec<OsString> = words.skip(1).collect();
     Some(stand(argv).unwrap_or_else(|error| {
         said(&error.to_string());
         1
@@ -89,8 +89,9 @@ fn start(argv: &[OsString]) -> Result<Option<Process>, glassdock_kernel::Error> 
         name.push(value);
         name
     });
-    let started =
-        Program::find(argv.to_vec(), env.collect()).map_err(|error| error.to_string()).and_then(|program| {
+    let started = Program::find(argv.to_vec(), env.collect())
+        .map_err(|error| Failure::of(&error).message)
+        .and_then(|program| {
             let mut command = Command::new(&program.path);
             command.arg0(&name).args(argv.iter().skip(1)).process_group(0);
             command.spawn().map_err(|error| error.to_string())
