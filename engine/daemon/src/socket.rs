@@ -5,7 +5,7 @@
 //! socket that a dead daemon left behind is taken over; one that somebody answers
 //! on is not. See unix(7).
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -66,10 +66,10 @@ pub fn lock_root(root: &Path) -> Result<File, Error> {
         .mode(0o600)
         .open(&path)
         .map_err(call("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Taken { root: root.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(Error::Call { act: "lock", path, source }),
+    match glassdock_kernel::disk::lock_for_life(&file) {
+        Ok(true) => Ok(file),
+        Ok(false) => Err(Error::Taken { root: root.to_owned() }),
+        Err(source) => Err(Error::Call { act: "lock", path, source }),
     }
 }
 

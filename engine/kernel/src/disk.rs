@@ -1,9 +1,10 @@
 //! Files to the disk and to sockets, by calls that the standard library doesn't have.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::IFlags;
 
@@ -14,6 +15,30 @@ use rustix::fs::IFlags;
 /// If the disk fails or is full.
 pub fn sync_filesystem(file: &File) -> io::Result<()> {
     rustix::fs::syncfs(file).map_err(io::Error::from)
+}
+
+/// How long a lock may still be held by what is ending.
+const ENDING: Duration = Duration::from_secs(1);
+
+/// Locks a file that a process has to itself as long as it lives; flock(2). Gives whether it could.
+///
+/// A process that was killed may have the lock a moment longer: while the kernel ends a call that can't
+/// be interrupted, such as syncfs(2), or in a child that was forked and has not called execve(2) yet. So
+/// a lock that is held is tried again for a second.
+///
+/// # Errors
+///
+/// If the file system has no locks.
+pub fn lock_for_life(file: &File) -> io::Result<bool> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) if begun.elapsed() >= ENDING => return Ok(false),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
 }
 
 /// Asks the kernel to begin to write out a part of a file now, rather than when somebody waits
@@ -48,4 +73,24 @@ pub fn spread_folders(folder: &Path) {
 /// [`io::ErrorKind::WouldBlock`] if the socket takes nothing now; otherwise as the call says.
 pub fn send_file(socket: impl AsFd, file: &File, offset: &mut u64, count: usize) -> io::Result<usize> {
     rustix::fs::sendfile(socket, file, Some(offset), count).map_err(io::Error::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_waited_for_while_its_holder_may_be_ending() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let open = || File::create(folder.path().join("lock")).expect("opened");
+        let (first, second, third) = (open(), open(), open());
+        assert!(lock_for_life(&first).expect("locks"));
+        assert!(!lock_for_life(&second).expect("locks"), "its holder lives");
+        let ends = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(first);
+        });
+        assert!(lock_for_life(&third).expect("locks"), "its holder ended meanwhile");
+        ends.join().expect("ended");
+    }
 }

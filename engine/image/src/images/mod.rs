@@ -217,9 +217,8 @@ impl Images {
         fs::create_dir_all(root).map_err(|error| disk("make", root, error))?;
         let path = root.join("lock");
         let lock = File::create(&path).map_err(|error| disk("make", &path, error))?;
-        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(Error::Locked(root.to_owned())),
-            other => other.map_err(|errno| disk("lock", &path, errno.into()))?,
+        if !glassdock_kernel::disk::lock_for_life(&lock).map_err(|error| disk("lock", &path, error))? {
+            return Err(Error::Locked(root.to_owned()));
         }
         let state = State::open(root)?;
         let store = Store::open(root)?;

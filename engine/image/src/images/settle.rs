@@ -11,6 +11,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
+use std::path::Path;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -29,11 +30,13 @@ impl Images {
     ///
     /// If the disk or the database refuses.
     pub fn settle(&self) -> Result<(), Error> {
-        let disk = |act, source| Error::Disk { act, path: self.shared.root.clone(), source };
         // What is listed before the sync is on disk after it.
         let names = self.names_on_disk()?;
-        let root = File::open(&self.shared.root).map_err(|error| disk("open", error))?;
-        rustix::fs::syncfs(&root).map_err(|errno| disk("sync", errno.into()))?;
+        sync(&self.shared.root)?;
+        self.note_settled(&names)
+    }
+
+    fn note_settled(&self, names: &[String]) -> Result<(), Error> {
         let _one = self.shared.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let still: HashSet<String> = self.names_on_disk()?.into_iter().collect();
         self.state.write("note what is on disk", |transaction| {
@@ -52,21 +55,31 @@ impl Images {
         if std::mem::replace(&mut *settling, true) {
             return;
         }
-        // The thread must not keep the root open: it holds it only while it works.
+        // The thread must not keep the root: it has it only for moments, and not while the disk works.
         let (store, layers, state, shared) = (
             self.store.clone(),
             self.layers.clone(),
             self.state.clone(),
             std::sync::Arc::downgrade(&self.shared),
         );
+        let images = move || {
+            let shared = shared.upgrade()?;
+            Some(Self { store: store.clone(), layers: layers.clone(), state: state.clone(), shared })
+        };
+        // If it fails, more is verified after a power loss; nothing is lost.
+        let settle = move || -> Option<()> {
+            let before = images()?;
+            *before.shared.settling.lock().unwrap_or_else(PoisonError::into_inner) = false;
+            let (root, names) = (before.shared.root.clone(), before.names_on_disk().ok()?);
+            drop(before);
+            sync(&root).ok()?;
+            let after = images()?;
+            after.note_settled(&names).ok()?;
+            after.state.checkpoint().ok()
+        };
         let thread = std::thread::Builder::new().name("settle".to_owned()).spawn(move || {
             std::thread::sleep(PATIENCE);
-            if let Some(shared) = shared.upgrade() {
-                *shared.settling.lock().unwrap_or_else(PoisonError::into_inner) = false;
-                // If it fails, more is verified after a power loss; nothing is lost.
-                let images = Self { store, layers, state, shared };
-                let _ = images.settle().and_then(|()| Ok(images.state.checkpoint()?));
-            }
+            settle();
         });
         *settling = thread.is_ok();
     }
@@ -157,4 +170,10 @@ impl Images {
         let layers = self.layers.list()?.into_iter().map(|chain| format!("layer {chain}"));
         Ok(blobs.chain(layers).collect())
     }
+}
+
+fn sync(root: &Path) -> Result<(), Error> {
+    let disk = |act| move |source| Error::Disk { act, path: root.to_owned(), source };
+    let opened = File::open(root).map_err(disk("open"))?;
+    glassdock_kernel::disk::sync_filesystem(&opened).map_err(disk("sync"))
 }
