@@ -74,8 +74,6 @@ pub(crate) enum Report {
     Executing { span: u64, began_ns: u64, body: Box<glassdock_trace::Body> },
     /// A step failed; init is about to end.
     Failed(Failed),
-    /// The intermediate process of an exec tells its child's number.
-    Child(u32),
 }
 
 /// What the daemon asks a shim that runs.

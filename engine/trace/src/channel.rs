@@ -19,13 +19,16 @@
 //! on the tape after the end that it proves, and is joined to it there (`proof`). Init may be killed at
 //! any moment then; only with its shim, what was not sent on is lost, uncounted.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::net::sockopt::set_socket_send_buffer_size;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, recv, send, sendmsg,
+    socketpair,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, Evidence};
@@ -38,6 +41,9 @@ pub const MESSAGE_LIMIT: usize = 128 * 1024;
 
 /// So many bytes may wait in a channel, if `net.core.wmem_max` (socket(7)) allows it.
 const SEND_BUFFER: usize = 4 * 1024 * 1024;
+
+/// As much as a shim tells of a start, in bytes.
+const USUAL: usize = 16 * 1024;
 
 /// What goes from the acting process to the daemon, beside events.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -161,37 +167,49 @@ impl Channel {
         }
     }
 
-    /// Sends lines of events; those that don't get through are counted.
-    fn tell(&self, lines: &[u8]) {
+    /// Sends lines of events, in pieces; those that don't get through are counted.
+    fn tell(&self, pieces: &[&[u8]]) {
         let lost = self.dropped.swap(0, Ordering::Relaxed);
         let count = || serde_json::to_vec(&Message::Dropped(lost)).unwrap_or_default();
-        if lost > 0 && !self.try_send(&count()) {
+        if lost > 0 && !self.try_send(&[&count()]) {
             self.dropped.fetch_add(lost, Ordering::Relaxed);
         }
-        if !self.try_send(lines) {
-            let lost = lines.iter().filter(|byte| **byte == b'\n').count();
+        if !self.try_send(pieces) {
+            let lost = pieces.iter().copied().flatten().filter(|byte| **byte == b'\n').count();
             self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
         }
     }
 
-    fn try_send(&self, message: &[u8]) -> bool {
-        message.len() <= MESSAGE_LIMIT
-            && send(&self.socket, message, SendFlags::NOSIGNAL | SendFlags::DONTWAIT).is_ok()
+    fn try_send(&self, pieces: &[&[u8]]) -> bool {
+        let buffers: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        length(pieces) <= MESSAGE_LIMIT
+            && sendmsg(&self.socket, &buffers, &mut SendAncillaryBuffer::default(), flags).is_ok()
     }
 
     /// Sends what is on a tape and was not sent before, with the evidence that came later where it
-    /// belongs.
+    /// belongs. It goes from where it lies: memory that a shim touches for it would cost more than the call.
     pub fn forward(&self, tape: &dyn Tape) {
-        let mut lines = Vec::new();
-        while tape.take(&mut lines) {}
-        let lines = proof::joined(lines);
+        while tape.take(&mut |lines| self.forward_lines(lines)) {}
+    }
+
+    fn forward_lines(&self, lines: &[u8]) {
+        let pieces = proof::joined(lines);
+        if length(&pieces) <= MESSAGE_LIMIT / 2 {
+            return self.tell(&pieces);
+        }
+        let lines = pieces.concat();
         let mut rest = lines.as_slice();
         while !rest.is_empty() {
             let (message, after) = rest.split_at(whole_lines(rest, MESSAGE_LIMIT / 2));
-            self.tell(message);
+            self.tell(&[message]);
             rest = after;
         }
     }
+}
+
+fn length(pieces: &[&[u8]]) -> usize {
+    pieces.iter().map(|piece| piece.len()).sum()
 }
 
 /// Memory that a process shares with the one that it was cloned from: lines of events go there, and
@@ -200,8 +218,8 @@ pub trait Tape: Send + Sync + std::fmt::Debug {
     /// Adds a line, with its line end. False if there is no room, or the tape isn't this process's to write.
     fn add(&self, line: &[u8]) -> bool;
 
-    /// Takes the lines that nobody has taken yet, onto the end of `lines`. False if there are none.
-    fn take(&self, lines: &mut Vec<u8>) -> bool;
+    /// Takes the lines that nobody has taken yet, and gives them to `give`. False if there are none.
+    fn take(&self, give: &mut dyn FnMut(&[u8])) -> bool;
 }
 
 /// How many bytes of `lines` go into one message: whole lines, about `limit` bytes of them, and one at
@@ -241,7 +259,7 @@ impl Sink for ChannelSink {
     fn record(&self, event: &Event) {
         let mut line = Vec::new();
         add_line(event, &mut line);
-        self.0.tell(&line);
+        self.0.tell(&[&line]);
     }
 }
 
@@ -263,7 +281,7 @@ impl Gathering {
     pub fn flush(&self) {
         let lines = std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner));
         if !lines.is_empty() {
-            self.channel.tell(&lines);
+            self.channel.tell(&[&lines]);
         }
     }
 }
@@ -271,11 +289,15 @@ impl Gathering {
 impl Sink for Gathering {
     fn record(&self, event: &Event) {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        // Once, rather than doubled a few times: every move touches new memory.
+        if lines.capacity() == 0 {
+            lines.reserve(USUAL);
+        }
         let begin = lines.len();
         add_line(event, &mut lines);
         if lines.len() > MESSAGE_LIMIT / 2 {
             let last = lines.split_off(begin);
-            self.channel.tell(&std::mem::replace(&mut *lines, last));
+            self.channel.tell(&[&std::mem::replace(&mut *lines, last)]);
         }
     }
 }
@@ -306,7 +328,7 @@ impl Sink for TapeSink {
         if !self.tape.add(&line) {
             // What is on the tape happened before.
             self.channel.forward(&*self.tape);
-            self.channel.tell(&line);
+            self.channel.tell(&[&line]);
         }
     }
 

@@ -37,13 +37,14 @@ pub(crate) fn write(span: u64, evidence: &Evidence, line: &mut Vec<u8>) -> io::R
     Ok(())
 }
 
-/// The lines with their evidence. What has no end here, because that was sent before, is left out.
+/// The lines with their evidence, in pieces that lie where they lay. What has no end here, because that was sent
+/// before, is left out.
 ///
 /// Forty kilobytes of a start are searched for two ends, so they are not looked at line by line.
-pub(crate) fn joined(lines: Vec<u8>) -> Vec<u8> {
+pub(crate) fn joined(lines: &[u8]) -> Vec<&[u8]> {
     // What goes, and what comes in its place.
     let mut changes: Vec<(Range<usize>, &str)> = Vec::new();
-    for at in memmem::find_iter(&lines, PROOF) {
+    for at in memmem::find_iter(lines, PROOF) {
         let rest = lines.get(at..).unwrap_or_default();
         let end = memchr::memchr(b'\n', rest).map_or(lines.len(), |end| at + end + 1);
         let line = lines.get(at..end).and_then(|line| std::str::from_utf8(line).ok());
@@ -54,22 +55,18 @@ pub(crate) fn joined(lines: Vec<u8>) -> Vec<u8> {
             changes.push((place..place, evidence));
         }
     }
-    if changes.is_empty() {
-        return lines;
-    }
     changes.sort_unstable_by_key(|(place, _)| place.start);
-    let mut joined = Vec::with_capacity(lines.len());
+    let mut pieces = Vec::with_capacity(1 + 3 * changes.len());
     let mut rest = 0;
     for (place, evidence) in changes {
-        joined.extend_from_slice(lines.get(rest..place.start).unwrap_or_default());
+        pieces.push(lines.get(rest..place.start).unwrap_or_default());
         if !evidence.is_empty() {
-            joined.extend_from_slice(EVIDENCE.as_bytes());
-            joined.extend_from_slice(evidence.as_bytes());
+            pieces.extend([EVIDENCE.as_bytes(), evidence.as_bytes()]);
         }
         rest = place.end;
     }
-    joined.extend_from_slice(lines.get(rest..).unwrap_or_default());
-    joined
+    pieces.push(lines.get(rest..).unwrap_or_default());
+    pieces
 }
 
 /// The step's number, as it is written, and its evidence.
@@ -122,7 +119,7 @@ mod tests {
         write(u64::MAX, &evidence, &mut told).expect("plain data");
         told.extend(lines(after));
         events[place].evidence.push(evidence);
-        assert_eq!(String::from_utf8(joined(told)), String::from_utf8(lines(&events)));
-        assert_eq!(joined(lines(&events)), lines(&events), "without any, nothing changes");
+        assert_eq!(String::from_utf8(joined(&told).concat()), String::from_utf8(lines(&events)));
+        assert_eq!(joined(&lines(&events)), [lines(&events)], "without any, nothing changes");
     }
 }

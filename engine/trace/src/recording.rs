@@ -10,9 +10,8 @@
 //! removed when there are more than [`KEEP`].
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fmt::Write as _;
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -183,19 +182,18 @@ impl Recording {
     /// that is no such text is counted as lost.
     pub fn record_lines(&self, lines: &str) {
         let mut state = self.lock();
-        let mut numbered = String::with_capacity(lines.len() + 256);
-        for line in lines.lines() {
-            match line.strip_prefix(UNNUMBERED) {
-                Some(rest) => {
-                    let _ = writeln!(numbered, "{{\"seq\":{},{rest}", self.page.number());
+        self.page.add(&self.desk, lines.len() + 256, |out| {
+            let begin = out.len();
+            for line in lines.lines() {
+                match line.strip_prefix(UNNUMBERED) {
+                    Some(rest) => {
+                        let _ = writeln!(out, "{{\"seq\":{},{rest}", self.page.number());
+                    }
+                    None => self.lost(1),
                 }
-                None => self.lost(1),
             }
-        }
-        self.page.add(&self.desk, numbered.as_bytes());
-        for line in numbered.lines() {
-            state.tell(line);
-        }
+            state.tell(out.get(begin..).unwrap_or_default());
+        });
     }
 
     /// Everything from now on, as lines without their line end.
@@ -227,9 +225,12 @@ impl Recording {
 }
 
 impl State {
-    /// Hands a line to those who watch.
-    fn tell(&mut self, line: &str) {
-        if !self.watchers.is_empty() {
+    /// Hands lines to those who watch.
+    fn tell(&mut self, lines: &[u8]) {
+        if self.watchers.is_empty() {
+            return;
+        }
+        for line in std::str::from_utf8(lines).unwrap_or_default().lines() {
             let line: Arc<str> = line.into();
             self.watchers.retain(|watcher| watcher.push(&line));
         }
@@ -239,14 +240,14 @@ impl State {
 impl Sink for Recording {
     fn record(&self, event: &Event) {
         let mut state = self.lock();
-        let mut line = Vec::new();
-        if event.write_line(self.page.number(), &mut line).is_err() {
-            return self.lost(1);
-        }
-        self.page.add(&self.desk, &line);
-        if let Ok(line) = std::str::from_utf8(line.trim_ascii_end()) {
-            state.tell(line);
-        }
+        self.page.add(&self.desk, 0, |out| {
+            let begin = out.len();
+            if event.write_line(self.page.number(), out).is_err() {
+                out.truncate(begin);
+                return self.lost(1);
+            }
+            state.tell(out.get(begin..).unwrap_or_default());
+        });
     }
 }
 

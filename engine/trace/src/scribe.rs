@@ -8,23 +8,28 @@
 //! ```
 //!
 //! A write costs as much as everything else of an event together, and the first one makes a file: the
-//! operation would wait for both. At an operation's end nothing of it waits any more. A daemon that is
-//! killed leaves whole lines, and loses what it recorded in its last twentieth of a second.
+//! operation would wait for both. So would it for the thread to be woken: it is woken where it rests only, and looks
+//! by itself, every few milliseconds, as long as there is something to write. At an operation's end nothing of it
+//! waits any more. A daemon that is killed leaves whole lines, and loses what it recorded in its last twentieth of a
+//! second.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A recording's file is made so much later than its first event: a start waits for its shim then, and not
 /// for a processor.
-const FIRST: Duration = Duration::from_millis(4);
+const FIRST: Duration = Duration::from_millis(5);
 
 /// What is recorded after that is on the disk so much later, at most. Most operations have ended by then.
-const LATER: Duration = Duration::from_millis(50);
+const LATER: Duration = Duration::from_millis(45);
+
+/// The thread looks so often whether something is due.
+const TICK: Duration = Duration::from_millis(5);
 
 /// So many bytes wait for a disk that is slow; what comes then is lost, and counted.
 const MOST: usize = 8 * 1024 * 1024;
@@ -90,13 +95,18 @@ impl Page {
         self.lost.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Adds whole lines, to be written soon.
-    pub(crate) fn add(self: &Arc<Self>, desk: &Desk, lines: &[u8]) {
+    /// Adds whole lines, to be written soon: `write` puts about `length` bytes at the end of what it gets.
+    pub(crate) fn add(self: &Arc<Self>, desk: &Desk, length: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let mut waiting = self.lock();
-        if waiting.lines.len() + lines.len() > MOST {
-            return self.lose(count(lines));
+        let before = waiting.lines.len();
+        if before == 0 {
+            waiting.lines.reserve(length);
         }
-        waiting.lines.extend_from_slice(lines);
+        write(&mut waiting.lines);
+        if waiting.lines.len() > MOST {
+            let lost = waiting.lines.split_off(before);
+            return self.lose(count(&lost));
+        }
         let laid = std::mem::replace(&mut waiting.laid, true);
         drop(waiting);
         if !laid && !desk.lay(self) {
@@ -164,13 +174,6 @@ fn count(lines: &[u8]) -> u64 {
     lines.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-enum Job {
-    /// This page has something to be written.
-    Write(Arc<Page>),
-    /// Everything is to be written now; somebody waits.
-    Settle(SyncSender<()>),
-}
-
 /// The thread. Dropped, it has written everything that was recorded until then; it ends with the last
 /// recording.
 #[derive(Debug)]
@@ -179,9 +182,10 @@ pub(crate) struct Scribe(Desk);
 impl Scribe {
     /// A new thread; without one, because the machine has none to spare, all is written at once.
     pub(crate) fn new() -> Self {
-        let (sender, jobs) = channel();
-        let thread = std::thread::Builder::new().name("scribe".to_owned()).spawn(move || work(&jobs));
-        Self(Desk(thread.is_ok().then_some(sender)))
+        let heap = Arc::new(Heap::default());
+        let its = Arc::clone(&heap);
+        let thread = std::thread::Builder::new().name("scribe".to_owned()).spawn(move || work(&its));
+        Self(Desk(thread.is_ok().then(|| Arc::new(Open(heap)))))
     }
 
     /// The way to it.
@@ -191,11 +195,12 @@ impl Scribe {
 
     /// Waits until all that was recorded before is written.
     pub(crate) fn settle(&self) {
+        let Desk(Some(open)) = &self.0 else { return };
         let (done, settled) = sync_channel(1);
-        if self.0.send(Job::Settle(done)) {
-            // A thread that is gone has nothing more to write.
-            let _ = settled.recv();
-        }
+        open.0.lock().asks.push(done);
+        open.0.changed.notify_one();
+        // It answers as long as it lives, and that is as long as somebody has a desk.
+        let _ = settled.recv();
     }
 }
 
@@ -207,38 +212,89 @@ impl Drop for Scribe {
 
 /// Where pages are laid down to be written.
 #[derive(Clone, Debug)]
-pub(crate) struct Desk(Option<Sender<Job>>);
+pub(crate) struct Desk(Option<Arc<Open>>);
 
 impl Desk {
     /// False if there is nobody to write it.
     fn lay(&self, page: &Arc<Page>) -> bool {
-        self.send(Job::Write(Arc::clone(page)))
-    }
-
-    fn send(&self, job: Job) -> bool {
-        self.0.as_ref().is_some_and(|jobs| jobs.send(job).is_ok())
+        let Self(Some(open)) = self else { return false };
+        let mut work = open.0.lock();
+        work.due.push((Instant::now() + page.patience(), Arc::clone(page)));
+        if std::mem::take(&mut work.rests) {
+            open.0.changed.notify_one();
+        }
+        true
     }
 }
 
-fn work(jobs: &Receiver<Job>) {
-    while let Ok(first) = jobs.recv() {
-        let (mut next, mut due, mut waits) = (Some(first), Vec::new(), None);
-        let mut until = Instant::now() + LATER;
-        while let Some(job) = next.take() {
-            match job {
-                Job::Write(page) => {
-                    until = until.min(Instant::now() + page.patience());
-                    due.push(page);
-                }
-                Job::Settle(done) => {
-                    waits = Some(done);
-                    break;
-                }
+/// Dropped by the last who may lay something down.
+#[derive(Debug)]
+struct Open(Arc<Heap>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.lock().over = true;
+        self.0.changed.notify_one();
+    }
+}
+
+/// What lies there.
+#[derive(Debug, Default)]
+struct Heap {
+    work: Mutex<Work>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Work {
+    /// Pages with lines that wait, and when they are due.
+    due: Vec<(Instant, Arc<Page>)>,
+    /// Those who wait until everything is written.
+    asks: Vec<SyncSender<()>>,
+    /// The thread has nothing to do until somebody wakes it.
+    rests: bool,
+    /// Nothing more will come.
+    over: bool,
+}
+
+/// What is to be written now, and who waits for that.
+struct Turn {
+    due: Vec<Arc<Page>>,
+    asks: Vec<SyncSender<()>>,
+}
+
+impl Heap {
+    fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for something to do. `None` at the end.
+    fn next(&self) -> Option<Turn> {
+        let mut work = self.lock();
+        loop {
+            let (all, now) = (work.over || !work.asks.is_empty(), Instant::now());
+            let due: Vec<_> =
+                work.due.extract_if(.., |(at, _)| all || *at <= now).map(|(_, page)| page).collect();
+            if !due.is_empty() || !work.asks.is_empty() {
+                return Some(Turn { due, asks: std::mem::take(&mut work.asks) });
             }
-            next = jobs.recv_timeout(until.saturating_duration_since(Instant::now())).ok();
+            if work.over {
+                return None;
+            }
+            work = if work.due.is_empty() {
+                work.rests = true;
+                self.changed.wait(work).unwrap_or_else(PoisonError::into_inner)
+            } else {
+                self.changed.wait_timeout(work, TICK).unwrap_or_else(PoisonError::into_inner).0
+            };
         }
+    }
+}
+
+fn work(heap: &Heap) {
+    while let Some(Turn { due, asks }) = heap.next() {
         due.iter().for_each(|page| page.write_out());
-        if let Some(done) = waits {
+        for done in asks {
             // Who asked and left needs no answer.
             let _ = done.send(());
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use glassdock_runtime::oci::{ConsoleSize, Process};
+use glassdock_runtime::oci::ConsoleSize;
 use glassdock_runtime::{ExecSpec, Streams};
 use glassdock_trace::{Channel, Trace};
 use http::StatusCode;
@@ -462,10 +462,8 @@ fn spec_of(
     request: &ExecRequest,
     start: &StartRequest,
 ) -> Result<ExecSpec, Error> {
-    let record = container.record();
-    let shared = spec::Shared::default();
-    let (whole, extras) = spec::of(container, &record, &shared)?;
-    let mut process: Process = whole.process.unwrap_or_default();
+    let (process, own_user) = container.look(|record| (spec::process(record), spec::user(record)));
+    let mut process = process?;
     process.args.clone_from(&request.cmd);
     process.terminal = request.tty;
     process.console_size =
@@ -489,7 +487,7 @@ fn spec_of(
     Ok(ExecSpec {
         id: id.to_owned(),
         process,
-        user: if request.user.is_empty() { extras.user } else { Some(request.user.clone()) },
+        user: if request.user.is_empty() { own_user } else { Some(request.user.clone()) },
         privileged: request.privileged,
         open_stdin: request.attach_stdin && !start.detach,
         attach: (!start.detach).then_some(streams),

@@ -36,7 +36,6 @@ pub fn of(container: &Container, record: &Record, shared: &Shared) -> Result<(Sp
     let (config, host) = (&record.config, &record.host_config);
     let options = security::options(host)?;
     let capabilities = security::capabilities(host)?;
-    let names = capabilities.names();
     let own_ipc = host.ipc_mode != "host" && shared.ipc.is_none();
     let mut all_mounts = defaults::mounts(host.privileged, host.shm_size, own_ipc && host.ipc_mode != "none");
     if !own_ipc {
@@ -55,20 +54,8 @@ pub fn of(container: &Container, record: &Record, shared: &Shared) -> Result<(Sp
         process: Some(Process {
             terminal: config.tty,
             console_size: console_size(host),
-            user: User::default(),
             args,
-            env: environment(record),
-            cwd: if config.working_dir.is_empty() { "/".to_owned() } else { config.working_dir.clone() },
-            capabilities: Some(Capabilities {
-                bounding: names.clone(),
-                effective: names.clone(),
-                permitted: names,
-                inheritable: Vec::new(),
-                ambient: Vec::new(),
-            }),
-            rlimits: rlimits(host)?,
-            no_new_privileges: options.no_new_privileges,
-            oom_score_adj: (host.oom_score_adj != 0).then(|| i32::try_from(host.oom_score_adj).unwrap_or(0)),
+            ..process_of(record, capabilities, &options)?
         }),
         hostname: (host.uts_mode != "host").then(|| config.hostname.clone()),
         domainname: (host.uts_mode != "host" && !config.domainname.is_empty())
@@ -77,6 +64,48 @@ pub fn of(container: &Container, record: &Record, shared: &Shared) -> Result<(Sp
         annotations: host.annotations.clone().unwrap_or_default(),
     };
     Ok((spec, extras(container, record)))
+}
+
+/// What every process of a container gets, without its own words.
+///
+/// # Errors
+///
+/// If the container's options don't fit together.
+pub fn process(record: &Record) -> Result<Process, Error> {
+    let host = &record.host_config;
+    process_of(record, security::capabilities(host)?, &security::options(host)?)
+}
+
+fn process_of(
+    record: &Record,
+    capabilities: capability::Set,
+    options: &security::Options,
+) -> Result<Process, Error> {
+    let (config, host) = (&record.config, &record.host_config);
+    let names = capabilities.names();
+    Ok(Process {
+        terminal: false,
+        console_size: None,
+        user: User::default(),
+        args: Vec::new(),
+        env: environment(record),
+        cwd: if config.working_dir.is_empty() { "/".to_owned() } else { config.working_dir.clone() },
+        capabilities: Some(Capabilities {
+            bounding: names.clone(),
+            effective: names.clone(),
+            permitted: names,
+            inheritable: Vec::new(),
+            ambient: Vec::new(),
+        }),
+        rlimits: rlimits(host)?,
+        no_new_privileges: options.no_new_privileges,
+        oom_score_adj: (host.oom_score_adj != 0).then(|| i32::try_from(host.oom_score_adj).unwrap_or(0)),
+    })
+}
+
+/// The user of a container's processes, in Docker's words; none is root.
+pub fn user(record: &Record) -> Option<String> {
+    (!record.config.user.is_empty()).then(|| record.config.user.clone())
 }
 
 fn linux(
@@ -142,7 +171,7 @@ fn extras(container: &Container, record: &Record) -> Extras {
             (true, false) => Stdin::Open,
             (true, true) => Stdin::Once,
         },
-        user: (!config.user.is_empty()).then(|| config.user.clone()),
+        user: user(record),
         groups: host.group_add.clone().unwrap_or_default(),
         stacks: record.beside.stacks.clone(),
         secret_env: record.beside.secret_env.clone(),

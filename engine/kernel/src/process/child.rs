@@ -20,8 +20,6 @@ pub struct Child<'a> {
     pub namespaces: Set,
     /// The v2 control group that it is born in ([`crate::cgroup::Cgroup::birthplace`]).
     pub cgroup: Option<BorrowedFd<'a>>,
-    /// Whether it becomes our sibling: a child of our parent, who also waits for it.
-    pub sibling: bool,
 }
 
 /// Makes a child, as fork(2) does, that runs `body` and ends with the status that
@@ -137,11 +135,6 @@ fn clone3(child: &Child<'_>) -> (i64, RawFd) {
     if let Some(directory) = child.cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::from(directory.as_raw_fd().cast_unsigned());
-    }
-    if child.sibling {
-        // The signal to the parent is the one that our own parent gets for us.
-        args.flags |= u64::from(libc::CLONE_PARENT.cast_unsigned());
-        args.exit_signal = 0;
     }
     // SAFETY: args is a clone_args of the size given, and pidfd is an int that outlives the call. CLONE_VM is not
     // set, so the child has a copy of all memory and goes on with it as after fork(2); the caller made sure that there

@@ -21,9 +21,6 @@ use crate::Result;
 /// How many bytes fit. Pages that nobody wrote to cost nothing.
 const ROOM: usize = 256 * 1024;
 
-/// As much as a start tells.
-const POPULATED: usize = 64 * 1024;
-
 /// What is in the memory.
 #[repr(C)]
 struct Shared {
@@ -50,7 +47,7 @@ impl Mapping {
     }
 
     /// See [`Tape::take`].
-    fn take(&self, lines: &mut Vec<u8>) -> bool {
+    fn take(&self, give: &mut dyn FnMut(&[u8])) -> bool {
         let shared = self.shared();
         loop {
             let (from, to) = (shared.taken.load(Ordering::Acquire), shared.written.load(Ordering::Acquire));
@@ -61,7 +58,7 @@ impl Mapping {
             let bytes = unsafe { std::slice::from_raw_parts(cells.as_ptr().cast::<u8>(), cells.len()) };
             let taken = shared.taken.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
             if taken.is_ok() {
-                lines.extend_from_slice(bytes);
+                give(bytes);
                 return true;
             }
         }
@@ -79,6 +76,7 @@ impl Drop for Mapping {
 #[derive(Debug)]
 pub struct TapeWriter {
     mapping: Arc<Mapping>,
+    usual: usize,
     /// Where the next line goes.
     next: Mutex<usize>,
 }
@@ -88,29 +86,35 @@ pub struct TapeWriter {
 pub struct TapeReader(Arc<Mapping>);
 
 /// A new tape. The writer is to be moved into the body of [`super::clone_child`]: of its two copies,
-/// only the child's is written to.
+/// only the child's is written to. `usual`: as many bytes as it is going to take, most likely; memory for
+/// them is made at once, which is cheaper than page by page.
 ///
 /// # Errors
 ///
 /// mmap(2)'s.
-pub fn tape() -> Result<(TapeWriter, TapeReader)> {
+pub fn tape(usual: usize) -> Result<(TapeWriter, TapeReader)> {
     let (rights, flags) =
         (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
     // SAFETY: a new anonymous mapping touches no memory that is in use.
     let at = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<Shared>(), rights, flags, -1, 0) };
     let failed = at == libc::MAP_FAILED;
     check("mmap", "memory for events", if failed { -1 } else { 0 })?;
-    // The first pages at once, which is cheaper than one by one when they are written; where the kernel
-    // doesn't know how (before 5.14), one by one.
-    // SAFETY: the mapping is there, and at least so long; its pages are zeroed either way.
-    unsafe { libc::madvise(at, POPULATED, libc::MADV_POPULATE_WRITE) };
+    populate(at, usual);
     let at = NonNull::new(at.cast::<Shared>()).ok_or_else(|| crate::Error::Invalid {
         what: "address of a mapping",
         value: "0".to_owned(),
         reason: "nothing can lie there",
     })?;
     let mapping = Arc::new(Mapping(at));
-    Ok((TapeWriter { mapping: Arc::clone(&mapping), next: Mutex::new(0) }, TapeReader(mapping)))
+    let writer = TapeWriter { mapping: Arc::clone(&mapping), usual, next: Mutex::new(0) };
+    Ok((writer, TapeReader(mapping)))
+}
+
+/// Where the kernel doesn't know how (before 5.14), the pages come one by one.
+fn populate(mapping: *mut libc::c_void, length: usize) {
+    let length = length.min(size_of::<Shared>());
+    // SAFETY: the mapping is there, and at least so long; its pages keep what is in them.
+    unsafe { libc::madvise(mapping, length, libc::MADV_POPULATE_WRITE) };
 }
 
 impl Tape for TapeWriter {
@@ -119,6 +123,10 @@ impl Tape for TapeWriter {
         let shared = self.mapping.shared();
         let end = next.saturating_add(line.len());
         let Some(cells) = shared.bytes.get(*next..end) else { return false };
+        if *next == 0 {
+            // A clone has the mapping, but not the pages in its table.
+            populate(self.mapping.0.as_ptr().cast(), self.usual);
+        }
         // SAFETY: the cells are as many as the line's bytes, and not beyond `written`, so nobody reads them yet; the lock
         // keeps other threads from writing them, and the other process has no writer.
         unsafe {
@@ -129,8 +137,8 @@ impl Tape for TapeWriter {
         true
     }
 
-    fn take(&self, lines: &mut Vec<u8>) -> bool {
-        self.mapping.take(lines)
+    fn take(&self, give: &mut dyn FnMut(&[u8])) -> bool {
+        self.mapping.take(give)
     }
 }
 
@@ -139,8 +147,8 @@ impl Tape for TapeReader {
         false
     }
 
-    fn take(&self, lines: &mut Vec<u8>) -> bool {
-        self.0.take(lines)
+    fn take(&self, give: &mut dyn FnMut(&[u8])) -> bool {
+        self.0.take(give)
     }
 }
 
@@ -150,12 +158,13 @@ mod tests {
 
     fn taken(tape: &dyn Tape) -> Option<String> {
         let mut lines = Vec::new();
-        tape.take(&mut lines).then(|| String::from_utf8(lines).expect("text"))
+        tape.take(&mut |taken| lines.extend_from_slice(taken))
+            .then(|| String::from_utf8(lines).expect("text"))
     }
 
     #[test]
     fn lines_are_taken_whole_and_once() {
-        let (writer, reader) = tape().expect("memory");
+        let (writer, reader) = tape(0).expect("memory");
         assert_eq!(taken(&reader), None);
         for line in ["one\n", "two\n"] {
             assert!(writer.add(line.as_bytes()));
@@ -169,11 +178,11 @@ mod tests {
 
     #[test]
     fn a_full_tape_says_so() {
-        let (writer, reader) = tape().expect("memory");
+        let (writer, reader) = tape(0).expect("memory");
         let line = [b'x'; 1023].into_iter().chain([b'\n']).collect::<Vec<u8>>();
         assert_eq!((0..1000).filter(|_| writer.add(&line)).count(), ROOM / 1024);
         let mut all = Vec::new();
-        while reader.take(&mut all) {}
+        while reader.take(&mut |taken| all.extend_from_slice(taken)) {}
         assert_eq!(all.len(), ROOM);
     }
 }

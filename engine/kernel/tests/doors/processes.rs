@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use glassdock_kernel::Error;
-use glassdock_kernel::namespace::{Kind, Set, join_process, set_names, unshare};
+use glassdock_kernel::namespace::{Kind, Set, bear_in_pid_of, join_process, set_names, unshare};
 use glassdock_kernel::process::{
     Child, Exit, Process, Program, Signal, SignalFd, Spawn, clone_child, exec, reap_any, spawn,
 };
@@ -19,11 +19,11 @@ pub(crate) const CASES: &[Case] = &[
     case("clone: new namespaces, and pid 1 in them", &[], clone_in_namespaces),
     case("clone: several threads are refused", &[], threads_are_refused),
     case("clone: a panic ends the child alone", &[], panic_in_child),
-    case("clone: a sibling is the parent's child", &[], sibling),
     case("signal: by pidfd, and a stranger is safe", &[], signals),
     case("reap: orphans fall to the subreaper", &[], orphans),
     case("signalfd: a child's end can be polled", &[], signal_descriptor),
     case("join: all namespaces of a process", &[], join),
+    case("join: a pid namespace, for a child alone", &[], bear_elsewhere),
     case("unshare: a namespace without a process", &[], unshare_cgroup),
     case("spawn: only the named descriptors", &[], spawn_program),
     case("exec: what can't be executed says why", &[], exec_errors),
@@ -77,29 +77,6 @@ fn threads_are_refused() {
 fn panic_in_child() {
     std::panic::set_hook(Box::new(|_| {}));
     assert_eq!(run(&Child::default(), || panic!("on purpose")), Exit::Status(101));
-}
-
-fn sibling() {
-    let own_parent = rustix::process::getppid();
-    let exit = run(&Child::default(), || {
-        let middle = rustix::process::getpid();
-        let child = Child { sibling: true, ..Child::default() };
-        let process =
-            clone_child(&Trace::off(), &child, || u8::from(rustix::process::getppid() == Some(middle)));
-        // It is not ours to wait for.
-        u8::from(process.unwrap().wait(&Trace::off()).unwrap_err().errno() != Some(libc::ECHILD))
-    });
-    assert_eq!(exit, Exit::Status(0));
-    assert_eq!(rustix::process::getppid(), own_parent);
-    let mut statuses = Vec::new();
-    for _ in 0..1000 {
-        match reap_any(&Trace::off()).unwrap() {
-            Some((_, exit)) => statuses.push(exit),
-            None if statuses.is_empty() => std::thread::sleep(Duration::from_millis(1)),
-            None => break,
-        }
-    }
-    assert_eq!(statuses, [Exit::Status(0)]);
 }
 
 fn sleeper() -> Process {
@@ -175,6 +152,40 @@ fn join() {
     init.signal(&Trace::off(), Signal::KILL).unwrap();
     init.wait(&Trace::off()).unwrap();
     assert_eq!(exit, Exit::Status(0));
+}
+
+fn bear_elsewhere() {
+    let own = || fs::read_link("/proc/self/ns/pid").unwrap();
+    let (outside, child) = (own(), Child { namespaces: Set::EMPTY.with(Kind::Pid), ..Child::default() });
+    let there = clone_child(&Trace::off(), &child, || {
+        std::thread::sleep(Duration::from_secs(60));
+        0
+    })
+    .unwrap();
+    let (trace, events) = recorded();
+    let born = bear_in_pid_of(&trace, there.as_fd(), there.pid(), || {
+        clone_child(&trace, &Child::default(), || {
+            // The second one there; the first one's end would be its end.
+            u8::from(std::process::id() != 2 || own() == outside)
+        })
+    });
+    let process = born.unwrap().unwrap();
+    assert_eq!(process.wait(&Trace::off()).unwrap(), Exit::Status(0), "it is our child all the same");
+    assert_eq!(
+        run(&Child::default(), || u8::from(own() != outside)),
+        Exit::Status(0),
+        "the next is born here"
+    );
+    there.signal(&Trace::off(), Signal::KILL).unwrap();
+    there.wait(&Trace::off()).unwrap();
+    assert_eq!(events.kinds(), ["namespace.join", "process.spawn"]);
+    assert!(
+        matches!(
+            bear_in_pid_of(&Trace::off(), there.as_fd(), there.pid(), || ()).map_err(|error| error.errno()),
+            Err(Some(libc::ESRCH))
+        ),
+        "nothing is born where nobody is"
+    );
 }
 
 fn unshare_cgroup() {

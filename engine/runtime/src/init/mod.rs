@@ -13,7 +13,7 @@ mod root;
 pub(crate) mod user;
 
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use glassdock_kernel::capability;
@@ -121,32 +121,34 @@ pub(crate) enum Failure {
 pub(crate) fn run(mut init: Init<'_>) -> u8 {
     match run_steps(&mut init) {
         Ok(()) => 0,
-        Err(failed) => {
-            let status = u8::try_from(failed.status).unwrap_or(1);
-            // Without a shim there is nobody left to tell.
-            let _ = wire::send(init.sync, &Report::Failed(failed), &[]);
-            status
-        }
+        Err(failed) => report(&init, failed),
     }
+}
+
+/// Tells the shim of a failure, and gives the status to end with.
+fn report(init: &Init<'_>, failed: Failed) -> u8 {
+    let status = u8::try_from(failed.status).unwrap_or(1);
+    // Without a shim there is nobody left to tell.
+    let _ = wire::send(init.sync, &Report::Failed(failed), &[]);
+    status
 }
 
 fn run_steps(init: &mut Init<'_>) -> Result<(), Failed> {
     wait_for(init, |word| matches!(word, Word::Begin)).map_err(|failure| failure.in_step("begin"))?;
     // Where the clock of the trace runs, a process has the number that the host sees.
     init.trace = init.trace.with_pid(glassdock_kernel::files::host_pid());
-    for (name, step) in SET_UP {
-        step(init).map_err(|failure| failure.in_step(name))?;
-    }
+    run_each(init, SET_UP)?;
     wire::send(init.sync, &Report::Ready, &[]).map_err(|error| Failure::Talk(error).in_step("ready"))?;
     // The daemon has its own things to do now.
     if let Some(unproven) = init.unproven.take() {
         unproven.prove(&init.trace, init.attached);
     }
     wait_for(init, |word| matches!(word, Word::Start)).map_err(|failure| failure.in_step("start"))?;
-    for (name, step) in BECOME {
-        step(init).map_err(|failure| failure.in_step(name))?;
-    }
-    Ok(())
+    run_each(init, BECOME)
+}
+
+fn run_each(init: &mut Init<'_>, steps: &[NamedStep]) -> Result<(), Failed> {
+    steps.iter().try_for_each(|(name, step)| step(init).map_err(|failure| failure.in_step(name)))
 }
 
 fn wait_for(init: &Init<'_>, expected: fn(&Word) -> bool) -> Step {
@@ -262,16 +264,27 @@ impl Failure {
     }
 }
 
-/// Runs the last steps for a further process, which is in the container already.
-pub(crate) fn become_exec(mut init: Init<'_>) -> u8 {
-    let result =
-        BECOME.iter().try_for_each(|(name, step)| step(&mut init).map_err(|failure| failure.in_step(name)));
-    match result {
+/// The container that a further process enters.
+pub(crate) struct Place<'a> {
+    /// Its first process, whose namespaces are joined.
+    pub(crate) process: BorrowedFd<'a>,
+    /// That one's number.
+    pub(crate) pid: u32,
+    /// Which namespaces; the pid namespace was joined before the clone.
+    pub(crate) kinds: Set,
+}
+
+/// The body of a further process of a container: enters that, and becomes its program.
+pub(crate) fn run_further(mut init: Init<'_>, place: &Place<'_>) -> u8 {
+    match enter(&mut init, place).and_then(|()| run_each(&mut init, BECOME)) {
         Ok(()) => 0,
-        Err(failed) => {
-            let status = u8::try_from(failed.status).unwrap_or(1);
-            let _ = wire::send(init.sync.as_fd(), &Report::Failed(failed), &[]);
-            status
-        }
+        Err(failed) => report(&init, failed),
     }
+}
+
+fn enter(init: &mut Init<'_>, place: &Place<'_>) -> Result<(), Failed> {
+    enter_cgroup(init).map_err(|failure| failure.in_step("cgroup"))?;
+    namespace::join_process(&init.trace, place.process, place.pid, place.kinds)
+        .map_err(|error| Failure::Kernel(error).in_step("namespaces"))?;
+    root::open_own_terminal(init).map_err(|failure| failure.in_step("console"))
 }

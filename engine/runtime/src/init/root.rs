@@ -1,5 +1,6 @@
 //! The container's root: mounted, furnished, entered, protected.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use glassdock_kernel::device::{self, Device};
@@ -119,15 +120,29 @@ pub(super) fn open_console(init: &mut Init<'_>) -> Step {
         return Ok(());
     }
     let root = init.root()?;
+    let pty = open_terminal(init, root)?;
+    pty.bind_console(&init.trace, root)?;
+    init.terminal = Some(pty.terminal);
+    Ok(())
+}
+
+/// Opens a terminal for a further process, which is where the container's root is `/`. Its console
+/// is the first process's.
+pub(super) fn open_own_terminal(init: &mut Init<'_>) -> Step {
+    if init.privileges.process.terminal {
+        init.terminal = Some(open_terminal(init, &Root::open(Path::new("/"))?)?.terminal);
+    }
+    Ok(())
+}
+
+fn open_terminal(init: &Init<'_>, root: &Root) -> Result<Pty, Failure> {
     let pty = Pty::open(root)?;
     if let Some(size) = init.privileges.process.console_size {
         let size = Size { rows: size.height, columns: size.width };
-        glassdock_kernel::pty::resize(std::os::fd::AsFd::as_fd(&pty.terminal), size)?;
+        glassdock_kernel::pty::resize(pty.terminal.as_fd(), size)?;
     }
-    pty.bind_console(&init.trace, root)?;
-    wire::send(init.sync, &Report::Terminal, &[std::os::fd::AsFd::as_fd(&pty.controller)])?;
-    init.terminal = Some(pty.terminal);
-    Ok(())
+    wire::send(init.sync, &Report::Terminal, &[pty.controller.as_fd()])?;
+    Ok(pty)
 }
 
 /// Makes the working directory if the image lacks it, as Docker does.

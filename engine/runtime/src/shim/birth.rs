@@ -22,6 +22,9 @@ use crate::oci::Linux;
 use crate::plan::{self, invalid};
 use crate::wire::{self, Carried, Order, Word};
 
+/// As much as init tells of a start, in bytes.
+const TOLD: usize = 40 * 1024;
+
 /// Makes the container as far as its first process, which then sets itself up.
 ///
 /// Everything that can be found wrong with the bundle is found before anything is made.
@@ -122,7 +125,6 @@ fn born(
             role: "init",
             namespaces: new.without(Kind::Cgroup),
             cgroup: cgroup.and_then(Cgroup::birthplace),
-            sibling: false,
         };
         let (spec, extras, mine, given, sync) = (&spec, &extras, &mine, &given, &sync_init);
         process::clone_child_quietly(&trace, &child, move || {
@@ -210,7 +212,7 @@ fn traces_of_birth(
 ) -> (Trace, Trace, Option<(Arc<Gathering>, Told)>) {
     if let (Some(carried), Some(channel)) = (carried, channel)
         && !carried.is_stepping()
-        && let Ok((writer, tape)) = process::tape()
+        && let Ok((writer, tape)) = process::tape(TOLD)
     {
         let gathering = Arc::new(Gathering::new(Arc::clone(channel)));
         let shim = carried.open_gathering(&gathering, channel, Actor::Shim, 0);

@@ -1,25 +1,21 @@
 //! A further process in the container.
 //!
 //! ```text
-//!   shim ──fork──► between: enters the cgroup, joins the namespaces
-//!     ▲              └─clone3(CLONE_PARENT)──► the process, in the pid namespace too
-//!     └── its child, as init is ◄──────────────────┘
+//!   shim: joins the container's pid namespace for its children (setns(2))
+//!     ├──clone3──► the process: enters the cgroup, joins the other namespaces, becomes the program
+//!     └─ joins its own again
 //! ```
 //!
-//! The one between is needed because joining a pid namespace counts only for children
-//! (pid_namespaces(7)), and because the shim itself must stay outside. With
-//! `CLONE_PARENT` the process is the shim's own child, so the shim collects its status.
+//! A process stays in its pid namespace for life, and only its children are born in another
+//! (pid_namespaces(7)). So that is joined before the clone; all else is joined after it, because the shim
+//! itself must stay outside. As its own child, the process ends before nobody but the shim.
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::Arc;
 
-use glassdock_kernel::path::Root;
+use glassdock_kernel::namespace::{self, Kind};
 use glassdock_kernel::process::{self, Child, Process};
-use glassdock_kernel::pty::{Pty, Size};
-use glassdock_kernel::{namespace, pty};
 use glassdock_trace::{Actor, Channel, Gathering, Trace};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -29,10 +25,13 @@ use super::streams::{ProcessEnds, Streams};
 use crate::bundle::{Extras, Stdin};
 use crate::client::ExecSpec;
 use crate::error::Failed;
-use crate::init::{self, Failure, Init, Privileges};
+use crate::init::{self, Init, Place, Privileges};
 use crate::oci::Spec;
 use crate::plan::{self, invalid};
-use crate::wire::{self, Carried, Reply, Report};
+use crate::wire::{Carried, Reply};
+
+/// As much as a process tells on its way to its program, in bytes.
+const TOLD: usize = 4 * 1024;
 
 impl Server {
     /// Starts the process; its client hears when it runs, or why it does not.
@@ -72,67 +71,25 @@ impl Server {
         let (sync, sync_child) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(|error| io_step("socket", &error.into()))?;
-        let between =
-            process::clone_child(&Trace::off(), &Child { role: "exec", ..Child::default() }, || {
-                let result = self.go_between(first, spec, &traces, &sync_child, ends);
-                let failed = result.err();
-                let status = u8::from(failed.is_some());
-                if let Some(failed) = failed {
-                    traces.flush();
-                    let _ = wire::send(&sync_child, &Report::Failed(failed), &[]);
-                }
-                status
-            })
-            .map_err(|error| kernel_step("exec", error))?;
-        drop(sync_child);
-        let ended = between.wait(&Trace::off()).map_err(|error| kernel_step("exec", error))?;
-        let mut proc = self.meet_child(spec, &traces.shim, sync, streams, ended)?;
+        let born = self.bear(first, spec, &traces, &sync_child, ends);
+        traces.flush();
+        let mut proc = Proc::first(born?, sync, streams, traces.shim);
+        proc.id.clone_from(&spec.id);
+        proc.phase = Phase::Starting;
+        proc.attach = spec.attach;
         proc.tape = traces.told;
         Ok(proc)
     }
 
-    /// The one between is gone: what it said, and perhaps its child, is in the socket.
-    fn meet_child(
-        &self,
-        spec: &ExecSpec,
-        trace: &Trace,
-        sync: OwnedFd,
-        streams: Streams,
-        ended: process::Exit,
-    ) -> Result<Proc, Failed> {
-        let mut early = Vec::new();
-        let pid = loop {
-            match wire::receive::<Report>(&sync) {
-                Ok(Some((Report::Child(pid), _))) => break pid,
-                Ok(Some((Report::Failed(failed), _))) if ended.code() != 0 => return Err(failed),
-                Ok(Some(report)) => early.push(report),
-                Ok(None) => return Err(invalid("exec", "the process was not made")),
-                Err(error) => return Err(io_step("exec", &error)),
-            }
-        };
-        // Our own child, which nobody else collects: the number can't be another's.
-        let process = Process::open(pid).map_err(|error| kernel_step("exec", error))?;
-        let mut proc = Proc::first(process, sync, streams, trace.clone());
-        proc.id = spec.id.clone();
-        proc.phase = Phase::Starting;
-        proc.attach = spec.attach;
-        for (report, fds) in early {
-            if let Some(failed) = proc.take(report, fds) {
-                proc.failed.get_or_insert(failed);
-            }
-        }
-        Ok(proc)
-    }
-
-    /// In the one between: everything that must be read or entered from outside, then the child.
-    fn go_between(
+    /// Makes the process, in the container's pid namespace; what else it has to enter, it enters itself.
+    fn bear(
         &self,
         first: &Proc,
         spec: &ExecSpec,
         traces: &Traces,
         sync: &OwnedFd,
         ends: ProcessEnds,
-    ) -> Result<(), Failed> {
+    ) -> Result<Process, Failed> {
         // The container is made: of its bundle, nothing more is read for its further processes.
         let (config, extras) = (Spec::default(), Extras::default());
         let own = &self.powers;
@@ -146,52 +103,47 @@ impl Server {
             },
             filter: own.filter.clone().filter(|_| !spec.privileged),
         };
-        let host_proc = File::open("/proc").map_err(|error| io_step("exec", &error))?;
-        let trace = &traces.between.with_pid(glassdock_kernel::files::host_pid());
-        if let Some(cgroup) = &self.cgroup {
-            cgroup.enter(trace).map_err(|error| kernel_step("cgroup", error))?;
-        }
-        let pid = first.process.pid();
-        namespace::join_process(trace, first.process.as_fd(), pid, self.kinds)
-            .map_err(|error| kernel_step("namespaces", error))?;
-        let child = Child { role: "exec", sibling: true, ..Child::default() };
-        let made = process::clone_child(trace, &child, || {
-            let mut init = Init {
-                spec: &config,
-                extras: &extras,
-                folder: self.bundle.folder(),
-                privileges,
-                new: namespace::Set::EMPTY,
-                given: &[],
-                cgroup: None,
-                sync,
-                trace: traces.child.with_pid(pid_on(&host_proc)),
-                ends,
-                root: None,
-                attached: 0,
-                unproven: None,
-                secrets: Vec::new(),
-                terminal: None,
-            };
-            if let Err(failure) = open_terminal(&mut init) {
-                let _ = wire::send(sync, &Report::Failed(failure.in_step("console")), &[]);
-                return 1;
-            }
-            init::become_exec(init)
-        })
-        .map_err(|error| kernel_step("exec", error))?;
-        // Before the shim knows of the child, and sends on what that has told.
-        traces.flush();
-        wire::send(sync, &Report::Child(made.pid()), &[]).map_err(|error| io_step("exec", &error))
+        let (process, pid) = (first.process.as_fd(), first.process.pid());
+        let clone = || {
+            process::clone_child(&traces.birth, &Child { role: "exec", ..Child::default() }, || {
+                init::run_further(
+                    Init {
+                        spec: &config,
+                        extras: &extras,
+                        folder: self.bundle.folder(),
+                        privileges,
+                        new: namespace::Set::EMPTY,
+                        given: &[],
+                        cgroup: self.cgroup.as_ref(),
+                        sync,
+                        // Where the host's proc is, a process has the number that the host sees.
+                        trace: traces.child.with_pid(glassdock_kernel::files::host_pid()),
+                        ends,
+                        root: None,
+                        attached: 0,
+                        unproven: None,
+                        secrets: Vec::new(),
+                        terminal: None,
+                    },
+                    &Place { process, pid, kinds: self.kinds.without(Kind::Pid) },
+                )
+            })
+        };
+        let born = if self.kinds.contains(Kind::Pid) {
+            namespace::bear_in_pid_of(&traces.birth, process, pid, clone)
+                .map_err(|error| kernel_step("namespaces", error))?
+        } else {
+            clone()
+        };
+        born.map_err(|error| kernel_step("exec", error))
     }
 }
 
 /// The traces of an exec: one for each process that has a part in it.
 struct Traces {
-    /// For the end of the execve(2), which the shim sees.
+    /// For the shim: the process's birth, and the end of its execve(2).
+    birth: Trace,
     shim: Trace,
-    /// For the one between, which sends what it gathered before it ends.
-    between: Trace,
     gathering: Option<Arc<Gathering>>,
     /// For the process itself, until its program.
     child: Trace,
@@ -204,46 +156,26 @@ impl Traces {
     fn of(carried: Option<&Carried>, channel: Option<&Arc<Channel>>) -> Self {
         let off = Trace::off();
         let (Some(carried), Some(channel)) = (carried, channel) else {
-            return Self { shim: off.clone(), between: off.clone(), gathering: None, child: off, told: None };
+            return Self { birth: off.clone(), shim: off.clone(), gathering: None, child: off, told: None };
         };
-        let shim = carried.open(channel, Actor::Init, 1);
-        match process::tape() {
+        let shim = carried.open(channel, Actor::Shim, 1);
+        match process::tape(TOLD) {
             Ok((writer, tape)) if !carried.is_stepping() => {
                 let gathering = Arc::new(Gathering::new(Arc::clone(channel)));
-                let between = carried.open_gathering(&gathering, channel, Actor::Init, 1);
-                let child = carried.open_on(writer, channel, Actor::Init, 2);
+                let birth = carried.open_gathering(&gathering, channel, Actor::Shim, 2);
+                let child = carried.open_on(writer, channel, Actor::Init, 3);
                 let told = Some(Told::new(tape, channel));
-                Self { shim, between, gathering: Some(gathering), child, told }
+                Self { birth, shim, gathering: Some(gathering), child, told }
             }
             _ => {
-                let child = carried.open(channel, Actor::Init, 2);
-                Self { between: shim.clone(), shim, gathering: None, child, told: None }
+                let child = carried.open(channel, Actor::Init, 3);
+                Self { birth: shim.clone(), shim, gathering: None, child, told: None }
             }
         }
     }
 
-    /// Sends what the one between has told.
+    /// Sends what the shim has told of the birth: before it sends on what the process tells.
     fn flush(&self) {
         self.gathering.iter().for_each(|gathering| gathering.flush());
     }
-}
-
-/// The number of this process on the host, by the host's own proc.
-fn pid_on(host_proc: &File) -> u32 {
-    let link = rustix::fs::readlinkat(host_proc, "self", Vec::new()).ok();
-    link.and_then(|link| link.to_str().ok()?.parse().ok()).unwrap_or_else(std::process::id)
-}
-
-/// A terminal of the container's devpts for the process, if it wants one.
-fn open_terminal(init: &mut Init<'_>) -> Result<(), Failure> {
-    if !init.privileges.process.terminal {
-        return Ok(());
-    }
-    let pty = Pty::open(&Root::open(Path::new("/"))?)?;
-    if let Some(size) = init.privileges.process.console_size {
-        pty::resize(pty.terminal.as_fd(), Size { rows: size.height, columns: size.width })?;
-    }
-    wire::send(init.sync, &Report::Terminal, &[pty.controller.as_fd()])?;
-    init.terminal = Some(pty.terminal);
-    Ok(())
 }

@@ -484,7 +484,6 @@ impl Proc {
                 None
             }
             Report::Failed(failed) => Some(failed),
-            Report::Child(_) => None,
         }
     }
 

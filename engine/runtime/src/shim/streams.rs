@@ -245,10 +245,11 @@ impl Streams {
     /// Reads once; true if there may be more.
     fn read_output(&mut self, output: Output) -> bool {
         let Some(fd) = &self.outputs[output as usize] else { return false };
-        let mut chunk = vec![0_u8; CHUNK];
-        match rustix::io::read(fd, &mut chunk[..]) {
-            Ok(length @ 1..) => {
-                self.deliver(output, chunk.get(..length).unwrap_or_default());
+        // Not zeroed before: a read of a few words then takes no more than a page of memory.
+        let mut chunk = Vec::with_capacity(CHUNK);
+        match rustix::io::read(fd, rustix::buffer::spare_capacity(&mut chunk)) {
+            Ok(1..) => {
+                self.deliver(output, &chunk);
                 true
             }
             Err(Errno::INTR) => true,

@@ -34,11 +34,12 @@ impl Tape for Own {
         fits
     }
 
-    fn take(&self, lines: &mut Vec<u8>) -> bool {
-        let mut told = self.0.lock().expect("no panic");
-        let some = !told.is_empty();
-        lines.append(&mut told);
-        some
+    fn take(&self, give: &mut dyn FnMut(&[u8])) -> bool {
+        let told = std::mem::take(&mut *self.0.lock().expect("no panic"));
+        if !told.is_empty() {
+            give(&told);
+        }
+        !told.is_empty()
     }
 }
 
