@@ -14,6 +14,11 @@ const LENGTH: usize = 1024 * 1024;
 /// A sender may send a byte at a time; so many are written at once.
 const PIECES: usize = 1024;
 
+/// How long a round is that begins at this place of a file.
+pub(super) fn length_at(place: u64) -> usize {
+    LENGTH - usize::try_from(place % LENGTH as u64).unwrap_or(0)
+}
+
 /// Bytes for one place of a file, as they come.
 #[derive(Debug)]
 pub(super) struct Round {
@@ -24,8 +29,7 @@ pub(super) struct Round {
 impl Round {
     /// One that begins at this place of a file.
     pub(super) fn at(place: u64) -> Self {
-        let left = LENGTH - usize::try_from(place % LENGTH as u64).unwrap_or(0);
-        Self { pieces: Vec::new(), left }
+        Self { pieces: Vec::new(), left: length_at(place) }
     }
 
     /// Takes these bytes, and gives back those that belong to the next round.
@@ -39,10 +43,6 @@ impl Round {
     /// Whether it takes no more.
     pub(super) fn is_full(&self) -> bool {
         self.left == 0 || self.pieces.len() >= PIECES
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.pieces.is_empty()
     }
 
     pub(super) fn into_pieces(self) -> Vec<Bytes> {
@@ -74,7 +74,6 @@ mod tests {
     #[test]
     fn a_round_ends_where_the_next_begins() {
         let mut round = Round::at(3 * LENGTH as u64 + 10);
-        assert!(round.is_empty());
         let over = round.take(Bytes::from(vec![1; LENGTH]));
         assert!(round.is_full());
         assert_eq!(over.len(), 10);

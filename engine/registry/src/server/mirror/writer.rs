@@ -2,7 +2,7 @@
 //! one comes.
 
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::flight::State;
-use crate::server::round::{self, Round};
+use crate::server::round;
 
 /// After so long a round is written as far as it came: somebody waits for its bytes.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -29,17 +29,22 @@ pub(super) struct Writer {
     at: u64,
     /// How many bytes came.
     here: u64,
-    round: Round,
+    /// What came of the round. The bytes are copied, so that the connection's buffer is free at
+    /// once and used again while it is in the processor's cache.
+    round: Vec<u8>,
     since: Option<Instant>,
     work: Work,
 }
 
 /// Who has the hasher.
 enum Work {
-    Done(Hasher),
-    Doing(JoinHandle<io::Result<Hasher>>),
+    Done(Tools),
+    Doing(JoinHandle<io::Result<Tools>>),
     Lost,
 }
+
+/// What a round is done with: the hasher, and a buffer for the round after it.
+type Tools = (Hasher, Vec<u8>);
 
 impl Writer {
     /// Goes on after what an earlier download left. Its last bytes may be of a machine that lost
@@ -70,9 +75,9 @@ impl Writer {
             state: state.clone(),
             at: here,
             here,
-            round: Round::at(here),
+            round: Vec::new(),
             since: None,
-            work: Work::Done(hasher),
+            work: Work::Done((hasher, Vec::new())),
         })
     }
 
@@ -83,8 +88,9 @@ impl Writer {
 
     /// Begins at the first byte again.
     pub(super) fn begin_anew(&mut self, digest: &Digest) {
-        (self.at, self.here, self.round, self.since) = (0, 0, Round::at(0), None);
-        self.work = Work::Done(digest.hasher());
+        (self.at, self.here, self.since) = (0, 0, None);
+        self.round.clear();
+        self.work = Work::Done((digest.hasher(), Vec::new()));
     }
 
     /// When [`Writer::write_out`] is due.
@@ -96,8 +102,10 @@ impl Writer {
     pub(super) async fn take(&mut self, mut bytes: Bytes, total: u64) -> Result<(), String> {
         self.here += bytes.len() as u64;
         while !bytes.is_empty() {
-            bytes = self.round.take(bytes);
-            if self.round.is_full() {
+            let room = round::length_at(self.at) - self.round.len();
+            let now = bytes.split_to(room.min(bytes.len()));
+            self.round.extend_from_slice(&now);
+            if now.len() == room {
                 self.write(total).await?;
             }
         }
@@ -107,35 +115,35 @@ impl Writer {
 
     /// Writes the round while the next one comes. Who is aboard learns of the one before it.
     async fn write(&mut self, total: u64) -> Result<(), String> {
-        let mut hasher = self.settled(total).await?;
+        let (mut hasher, empty) = self.settled(total).await?;
+        let round = std::mem::replace(&mut self.round, empty);
         let at = self.at;
-        let pieces = std::mem::replace(&mut self.round, Round::at(0)).into_pieces();
-        self.at += pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
-        self.round = Round::at(self.at);
+        self.at += round.len() as u64;
         self.since = None;
         let file = Arc::clone(&self.file);
         self.work = Work::Doing(tokio::task::spawn_blocking(move || {
-            (&*file).seek(SeekFrom::Start(at))?;
-            round::write_all(&file, &pieces)?;
-            pieces.iter().for_each(|piece| hasher.update(piece));
-            Ok(hasher)
+            let mut round = round;
+            file.write_all_at(&round, at)?;
+            hasher.update(&round);
+            round.clear();
+            Ok((hasher, round))
         }));
         Ok(())
     }
 
     /// Waits for the round that is being written.
-    async fn settled(&mut self, total: u64) -> Result<Hasher, String> {
-        let hasher = match std::mem::replace(&mut self.work, Work::Lost) {
-            Work::Done(hasher) => hasher,
+    async fn settled(&mut self, total: u64) -> Result<Tools, String> {
+        let tools = match std::mem::replace(&mut self.work, Work::Lost) {
+            Work::Done(tools) => tools,
             Work::Doing(job) => match job.await {
-                Ok(Ok(hasher)) => hasher,
+                Ok(Ok(tools)) => tools,
                 Ok(Err(error)) => return Err(format!("the registry could not keep the blob: {error}")),
                 Err(_) => return Err("the registry could not keep the blob".to_owned()),
             },
             Work::Lost => return Err("the writer is gone".to_owned()),
         };
         self.state.send_replace(State::Coming { here: self.at, size: total });
-        Ok(hasher)
+        Ok(tools)
     }
 
     /// Writes what came, all of it, and waits for it.
@@ -151,7 +159,7 @@ impl Writer {
     /// The hasher that has seen what was written out.
     pub(super) fn finish(self) -> Result<Hasher, String> {
         match self.work {
-            Work::Done(hasher) => Ok(hasher),
+            Work::Done((hasher, _)) => Ok(hasher),
             Work::Doing(_) | Work::Lost => Err("the writer is gone".to_owned()),
         }
     }
