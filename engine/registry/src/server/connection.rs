@@ -2,10 +2,12 @@
 //!
 //! A slow client costs a task and a buffer, never a thread, so it can't keep others
 //! waiting. A connection that sends nothing for the idle time is closed. One that takes
-//! nothing is not: it keeps its task, its buffer and its place among the connections.
+//! nothing is not: it keeps its task, its buffer and its place among the connections. One whose
+//! body was refused before it was all there is listened to a little longer, so that the answer
+//! reaches it.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +16,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 
 use super::wire::{Outlet, Wire};
 use super::{Server, Shared, body::Body, handlers};
+
+/// So long is taken, and thrown away, what a client sends that has its last answer.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// Accepts connections until `shutdown` is ready, and waits for those that are served.
 pub(super) async fn accept(server: Server, shutdown: impl Future<Output = ()> + Send) {
@@ -104,28 +109,44 @@ async fn serve<S>(
     let idle = shared.idle;
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (shared, outlet) = (Arc::clone(&shared), outlet.clone());
-        async move {
+        Box::pin(async move {
             let mut response = handlers::answer(&shared, request, peer).await;
             if let Some(outlet) = &outlet {
                 response.body_mut().send_by(outlet);
             }
             Ok::<http::Response<Body>, Infallible>(response)
-        }
+        })
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(idle)
         .writev(true)
         .max_buf_size(512 * 1024)
         .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
     // Errors here are clients that left; there is nobody to tell.
-    let over = tokio::select! {
-        _ = connection.as_mut() => true,
-        () = async { let _ = stopping.wait_for(|stop| *stop).await; } => false,
+    let ended = tokio::select! {
+        ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
+        () = async { let _ = stopping.wait_for(|stop| *stop).await; } => {
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            let _ = connection.await;
+            return;
+        }
     };
-    if !over {
-        connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
+    if ended.is_ok() {
+        let mut stream = connection.into_parts().io.into_inner();
+        if stream.shutdown().await.is_ok() {
+            linger(stream).await;
+        }
     }
+}
+
+/// Takes what a client still sends after its last answer, for a while. Bytes that nobody takes would
+/// reset the connection, and the client, who sends first and listens then, would never read why
+/// its body was refused.
+async fn linger<S: AsyncRead + Unpin>(mut stream: S) {
+    let mut nowhere = vec![0; 64 * 1024];
+    let reading = async {
+        while let Ok(Ok(1..)) = tokio::time::timeout(LINGER / 5, stream.read(&mut nowhere)).await {}
+    };
+    let _ = tokio::time::timeout(LINGER, reading).await;
 }

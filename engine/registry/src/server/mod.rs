@@ -11,7 +11,7 @@
 //! Reading order: the names and their grammar (`name`), where things lie (`storage`), what
 //! a manifest may be (`manifest`), which paths there are (`routes`), who may do what (`auth`),
 //! what each does (`handlers`), how answers and refusals look (`body`, `error`), how bytes come
-//! in and go out (`received`, `connection`, `wire`), search and pages for people (`hub`), what is fetched
+//! in and go out (`round`, `received`, `connection`, `wire`), search and pages for people (`hub`), what is fetched
 //! from elsewhere (`mirror`), and what all of it is told ([`settings`]). [`plant`] fills a folder
 //! before it is served, [`collect`] takes out what nothing needs, also while it is served.
 //!
@@ -36,6 +36,8 @@ mod handlers;
 mod hub;
 
 mod body;
+
+mod round;
 
 mod received;
 

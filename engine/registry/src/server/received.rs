@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use tokio::task::JoinHandle;
 
 use super::error::{Code, Refusal};
+use super::round::Round;
 use super::storage::uploads::Upload;
 
 /// A request's body, with patience for `idle` at a time.
@@ -105,30 +106,19 @@ impl Received {
     }
 
     /// Bytes for one round of writing at this place of an upload, and how the body ended if it did.
-    ///
-    /// A round ends at a multiple of its length: the kernel keeps a file in pieces as large as
-    /// one write fills, if they begin where they should, and a large piece is sent faster than
-    /// many small ones.
     async fn gather(&mut self, at: u64) -> (Vec<Bytes>, Option<Result<(), Refusal>>) {
-        const ROUND: usize = 1024 * 1024;
-        // A client may send a byte at a time; so many are written at once.
-        const PIECES: usize = 1024;
-        let mut left = ROUND - usize::try_from(at % ROUND as u64).unwrap_or(0);
-        let mut batch = Vec::new();
-        while left > 0 && batch.len() < PIECES {
-            match self.next().await {
-                Ok(Some(mut bytes)) => {
-                    if bytes.len() > left {
-                        self.over = bytes.split_off(left);
-                    }
-                    left -= bytes.len();
-                    batch.push(bytes);
-                }
-                Ok(None) => return (batch, Some(Ok(()))),
-                Err(refusal) => return (batch, Some(Err(refusal))),
+        let mut round = Round::at(at);
+        let end = loop {
+            if round.is_full() {
+                break None;
             }
-        }
-        (batch, None)
+            match self.next().await {
+                Ok(Some(bytes)) => self.over = round.take(bytes),
+                Ok(None) => break Some(Ok(())),
+                Err(refusal) => break Some(Err(refusal)),
+            }
+        };
+        (round.into_pieces(), end)
     }
 }
 

@@ -14,21 +14,29 @@ use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::oneshot;
 
 use crate::protocol::{code_of, get, header, json_of, manifest, push_blob, push_manifest, send};
 use crate::support::{Kept, Registry};
 
 /// An object storage of a folder, with one bucket. It makes a file's name of each key, so keys
 /// must not be as long here as elsewhere.
+///
+/// It runs on a thread of its own and is over when the value is gone: what a server that is
+/// stopping still asks for then is refused, and its folder stays removed.
 struct Cloud {
     endpoint: String,
     folder: TempDir,
-    serving: tokio::task::JoinHandle<()>,
+    stop: Option<oneshot::Sender<()>>,
+    serving: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Drop for Cloud {
     fn drop(&mut self) {
-        self.serving.abort();
+        drop(self.stop.take());
+        if let Some(serving) = self.serving.take() {
+            let _ = serving.join();
+        }
     }
 }
 
@@ -39,19 +47,30 @@ impl Cloud {
         let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).expect("a storage"));
         builder.set_auth(SimpleAuth::from_single("somebody", "a secret"));
         let service = builder.build();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let endpoint = format!("http://{}", listener.local_addr().expect("its address"));
-        let serving = tokio::spawn(async move {
-            loop {
-                let Ok((stream, _)) = listener.accept().await else { return };
-                let service = service.clone();
-                tokio::spawn(async move {
-                    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
-                });
-            }
+        let (stop, mut stopped) = oneshot::channel::<()>();
+        let (told, address) = oneshot::channel();
+        let serving = std::thread::spawn(move || {
+            // When it goes, what it was asked for has been done or will not be.
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                told.send(listener.local_addr().expect("its address")).expect("somebody who asked");
+                loop {
+                    let stream = tokio::select! {
+                        _ = &mut stopped => return,
+                        accepted = listener.accept() => accepted.expect("a connection").0,
+                    };
+                    let service = service.clone();
+                    tokio::spawn(async move {
+                        let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                        let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                    });
+                }
+            });
         });
-        Self { endpoint, folder, serving }
+        let endpoint = format!("http://{}", address.await.expect("an address"));
+        Self { endpoint, folder, stop: Some(stop), serving: Some(serving) }
     }
 
     fn bucket(&self) -> BucketConfig {

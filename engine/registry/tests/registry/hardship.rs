@@ -52,6 +52,27 @@ async fn clients_that_stall_keep_nobody_waiting_and_lose_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_refused_early_is_answered_and_not_cut_off() {
+    let registry = Registry::start().await;
+    let address = registry.url.trim_start_matches("http://").to_owned();
+    let digest = Digest::of(b"");
+    for (path, status, code) in [
+        ("/v2/big/manifests/1".to_owned(), "413", "MANIFEST_INVALID"),
+        (format!("/v2/BIG/blobs/uploads/?digest={digest}"), "400", "NAME_INVALID"),
+    ] {
+        let (method, body) = (if status == "413" { "PUT" } else { "POST" }, vec![b' '; 24 * 1024 * 1024]);
+        let mut stream = TcpStream::connect(&address).await.expect("a connection");
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        // All of it is sent before the client listens, as simple clients do.
+        stream.write_all(&body).await.expect("nobody cuts the client off");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer, and the end");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(code), "{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_twice_is_there_once_and_right() {
     let registry = Registry::start().await;
     let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();

@@ -214,6 +214,36 @@ async fn a_part_is_given_out_while_the_whole_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_came_goes_out_although_no_more_comes() {
+    let bytes: Vec<u8> = (0..500_000_u32).flat_map(u32::to_le_bytes).collect();
+    let (digest, content) = (Digest::of(&bytes), bytes.clone());
+    let there = Fake::start(move |_| {
+        // Less than what is written at once.
+        Answer::new(200, &content[..700_000]).length(content.len() as u64).then(Then::Stall)
+    })
+    .await;
+    let client = ClientConfig { attempts: 1, idle: Duration::from_secs(60), ..ClientConfig::default() };
+    let mirror = MirrorConfig {
+        url: format!("http://{}", there.host),
+        credentials: None,
+        fresh: Duration::ZERO,
+        client,
+    };
+    let here = Registry::with(|config| config.mirror = Some(mirror)).await;
+    let url = format!("{}/v2/lesson/a/blobs/{digest}", here.url);
+    let coming = async {
+        let mut blob = get(&url).await;
+        let mut came = Vec::new();
+        while came.len() < 700_000 {
+            came.extend(blob.chunk().await.expect("no break").expect("no end"));
+        }
+        came
+    };
+    let came = tokio::time::timeout(Duration::from_secs(20), coming).await.expect("it doesn't wait for more");
+    assert!(came == bytes[..700_000]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_about_an_image_there_is_listed_here() {
     let there = Registry::start().await;
     let here = mirror_of(&there.url, Duration::ZERO, Trace::off()).await;

@@ -9,19 +9,17 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use glassdock_image::digest::{Digest, Hasher};
 use glassdock_trace::Trace;
 use tokio::sync::watch;
 
 use super::growing::Growing;
-use crate::client::upstream::Upstream;
+use super::writer::Writer;
+use crate::client::upstream::{Incoming, Upstream};
 use crate::server::error::{Code, Refusal};
 use crate::server::name::Name;
 use crate::server::storage::Storage;
@@ -130,44 +128,31 @@ impl Flight {
     }
 
     async fn fetch(&self, upstream: &Upstream, trace: &Trace, name: &Name) -> Result<Option<u64>, Broken> {
-        let (left, mut here) = self.left().await?;
-        let resumed = here > 0;
-        let mut hasher = Some(left);
+        let mut writer = Writer::after_what_is_left(&self.file, &self.digest, &self.state).await?;
+        let resumed = writer.here() > 0;
         let (mut size, mut tries) = (None, 1);
         loop {
-            let before = here;
-            let failure = match upstream.blob(trace, name.as_str(), &self.digest, here).await {
+            let before = writer.here();
+            let failure = match upstream.blob(trace, name.as_str(), &self.digest, before).await {
                 Ok(None) => return Ok(None),
                 Ok(Some(mut incoming)) => {
-                    if incoming.offset != here {
-                        (here, hasher) = (0, Some(self.digest.hasher()));
+                    if incoming.offset != before {
+                        writer.begin_anew(&self.digest);
                     }
                     let total = incoming.length.map(|length| incoming.offset + length);
                     let total = total.ok_or("the mirrored registry doesn't tell the blob's size")?;
                     if *size.get_or_insert(total) != total {
                         return Err("the mirrored registry tells several sizes of one blob".into());
                     }
-                    self.state.send_replace(State::Coming { here, size: total });
-                    loop {
-                        match incoming.chunk().await {
-                            Ok(Some(bytes)) if here + bytes.len() as u64 <= total => {
-                                let count = bytes.len() as u64;
-                                hasher = Some(self.write(hasher.take(), here, bytes).await?);
-                                here += count;
-                                self.state.send_replace(State::Coming { here, size: total });
-                            }
-                            Ok(Some(_)) => return Err("the mirrored registry sends too much".into()),
-                            Ok(None) if here == total => {
-                                let hasher = hasher.take().ok_or("the writer is gone")?;
-                                return Ok(self.land(hasher, total).await.map(Some)?);
-                            }
-                            Ok(None) => break "the body broke off".to_owned(),
-                            Err(error) => break error.to_string(),
-                        }
+                    self.state.send_replace(State::Coming { here: writer.here(), size: total });
+                    match self.take_in(&mut incoming, &mut writer, total).await? {
+                        None => return Ok(self.land(writer.finish()?, total).await.map(Some)?),
+                        Some(failure) => failure,
                     }
                 }
                 Err(error) => error.to_string(),
             };
+            let here = writer.here();
             tries = if here > before { 1 } else { tries + 1 };
             // The client itself tried several times where nothing came at all.
             if tries > TRIES || here == 0 || (resumed && here == before && tries > 2) {
@@ -177,42 +162,32 @@ impl Flight {
         }
     }
 
-    /// What an earlier download left, hashed, and how much that is. Its last bytes may be of a
-    /// machine that lost its power, so the digest decides at the end, as always.
-    async fn left(&self) -> Result<(Hasher, u64), Broken> {
-        let (file, mut hasher) = (Arc::clone(&self.file), self.digest.hasher());
-        let job = tokio::task::spawn_blocking(move || {
-            let mut buffer = vec![0; 256 * 1024];
-            let mut here = 0;
-            loop {
-                let count = file.read_at(&mut buffer, here)?;
-                if count == 0 {
-                    return Ok::<_, io::Error>((hasher, here));
+    /// Takes in what comes, until it is all of it; or tells what it broke off with. What came is in the
+    /// file then.
+    async fn take_in(
+        &self,
+        incoming: &mut Incoming,
+        writer: &mut Writer,
+        total: u64,
+    ) -> Result<Option<String>, Broken> {
+        let failure = loop {
+            // Who is aboard need not wait for a round that fills slowly.
+            let Ok(chunk) = tokio::time::timeout_at(writer.patience(), incoming.chunk()).await else {
+                writer.write_out(total).await?;
+                continue;
+            };
+            match chunk {
+                Ok(Some(bytes)) if writer.here() + bytes.len() as u64 <= total => {
+                    writer.take(bytes, total).await?;
                 }
-                hasher.update(&buffer[..count]);
-                here += count as u64;
+                Ok(Some(_)) => return Err("the mirrored registry sends too much".into()),
+                Ok(None) if writer.here() == total => break None,
+                Ok(None) => break Some("the body broke off".to_owned()),
+                Err(error) => break Some(error.to_string()),
             }
-        });
-        match job.await {
-            Ok(Ok(left)) => Ok(left),
-            _ => Err("the registry cannot read what is left of an earlier download".into()),
-        }
-    }
-
-    /// Writes and hashes, on a thread for that.
-    async fn write(&self, hasher: Option<Hasher>, at: u64, bytes: Bytes) -> Result<Hasher, String> {
-        let mut hasher = hasher.ok_or("the writer is gone")?;
-        let file = Arc::clone(&self.file);
-        let job = tokio::task::spawn_blocking(move || {
-            file.write_all_at(&bytes, at)?;
-            hasher.update(&bytes);
-            Ok::<_, io::Error>(hasher)
-        });
-        match job.await {
-            Ok(Ok(hasher)) => Ok(hasher),
-            Ok(Err(error)) => Err(format!("the registry could not keep the blob: {error}")),
-            Err(_) => Err("the registry could not keep the blob".to_owned()),
-        }
+        };
+        writer.write_out(total).await?;
+        Ok(failure)
     }
 
     async fn land(&self, hasher: Hasher, size: u64) -> Result<u64, String> {
@@ -225,6 +200,8 @@ impl Flight {
         let names = self.names();
         let job = tokio::task::spawn_blocking(move || {
             let adding = storage.adding()?;
+            // What was left of an earlier download may have been longer, if it was begun anew.
+            file.set_len(size).map_err(|source| Refusal::disk("shorten", &path, source))?;
             storage.adopt_blob(&file, &path, &digest, &adding)?;
             names.iter().try_for_each(|name| storage.link_blob(name, &digest, &adding))
         });

@@ -13,6 +13,7 @@
 
 mod flight;
 mod growing;
+mod writer;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
