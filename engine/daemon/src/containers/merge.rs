@@ -231,6 +231,10 @@ fn check_host(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error> 
             "range of CPUs is from 0.01 to {processors}.00, as there are only {processors} CPUs available"
         ));
     }
+    if resources.cpu_shares < 0 {
+        let shares = resources.cpu_shares;
+        return invalid(format!("invalid CPU shares ({shares}): value must be a positive integer"));
+    }
     if resources.nano_cpus > 0 && resources.cpu_period > 0 {
         return invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set".to_owned());
     }

@@ -13,7 +13,7 @@ use glassdock_runtime::oci::{
 use super::container::Container;
 use super::model::HostConfig;
 use super::record::Record;
-use super::{defaults, devices, mounts, resources, security};
+use super::{defaults, devices, mounts, resources, security, sysctls};
 use crate::error::Error;
 
 /// What a start needs to know of other containers and the host.
@@ -38,7 +38,8 @@ pub fn of(container: &Container, record: &Record, shared: &Shared) -> Result<(Sp
     let capabilities = security::capabilities(host)?;
     let names = capabilities.names();
     let own_ipc = host.ipc_mode != "host" && shared.ipc.is_none();
-    let mut all_mounts = defaults::mounts(host.privileged, host.shm_size, own_ipc && host.ipc_mode != "none");
+    let shm_size = (own_ipc && host.ipc_mode != "none").then_some(host.shm_size);
+    let mut all_mounts = defaults::mounts(host.privileged, own_ipc, shm_size);
     if !own_ipc {
         all_mounts.extend(mounts::shared_ipc(shared.ipc));
     }
@@ -96,7 +97,7 @@ fn linux(
         devices,
         cgroups_path: Some(format!("/{parent}/{}", container.id)),
         resources: Some(resources::of(&host.resources, rules)?),
-        sysctl: host.sysctls.clone().unwrap_or_default(),
+        sysctl: sysctls::of(host, shared)?,
         seccomp,
         rootfs_propagation: mounts::root_propagation(record),
         masked_paths: host.masked_paths.clone().unwrap_or_default(),
@@ -142,7 +143,8 @@ fn extras(container: &Container, record: &Record) -> Extras {
             (true, false) => Stdin::Open,
             (true, true) => Stdin::Once,
         },
-        user: (!config.user.is_empty()).then(|| config.user.clone()),
+        // No words are looked up too: they mean root, who is in groups of the image's.
+        user: Some(config.user.clone()),
         groups: host.group_add.clone().unwrap_or_default(),
         stacks: record.beside.stacks.clone(),
         secret_env: record.beside.secret_env.clone(),
