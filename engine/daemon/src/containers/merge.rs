@@ -209,6 +209,9 @@ fn check_host(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error> 
     if resources.memory != 0 && resources.memory < 6 * 1024 * 1024 {
         return invalid("Minimum memory limit allowed is 6MB".to_owned());
     }
+    if resources.memory_reservation != 0 && resources.memory_reservation < 6 * 1024 * 1024 {
+        return invalid("Minimum memory reservation allowed is 6MB".to_owned());
+    }
     if resources.memory_swap > 0 && resources.memory == 0 {
         return invalid(
             "You should always set the Memory limit when using Memoryswap limit, see usage".to_owned(),

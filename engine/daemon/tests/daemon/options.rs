@@ -217,3 +217,18 @@ fn what_can_not_be_mounted_is_told_in_dockers_words() {
     let body = json!({ "Image": "busybox", "Cmd": ["cat", "/etc/hostname"], "Hostname": "otter", "HostConfig": { "Tmpfs": { "/etc": "" } } });
     assert_eq!(run(&lab, &body), ("otter\n".to_owned(), 0));
 }
+
+#[test]
+fn a_log_that_is_asked_for_at_once_has_what_a_short_command_says() {
+    let Some(lab) = lab() else { return };
+    for number in 0..10 {
+        let id = lab.run(&format!("otter{number}"), &["sh", "-c", "usleep 10000; echo hello"]);
+        let (_, said) = lab.request("GET", &format!("/containers/{id}/logs?stdout=1"), "");
+        assert!(said.ends_with("hello\n"), "{said:?}");
+    }
+    // Nobody waits for one that goes on.
+    let id = lab.run("long", &["sh", "-c", "echo hello; sleep 600"]);
+    let began = std::time::Instant::now();
+    let (_, said) = lab.request("GET", &format!("/containers/{id}/logs?stdout=1"), "");
+    assert!(said.ends_with("hello\n") && began.elapsed() < std::time::Duration::from_secs(5), "{said:?}");
+}
