@@ -2,6 +2,7 @@
 //! would be the host's. See sysctl(8) and namespaces(7).
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::model::HostConfig;
 use super::spec::Shared;
@@ -19,13 +20,18 @@ const OF_IPC: [&str; 8] = [
     "kernel.shm_rmid_forced",
 ];
 
-/// The parameters that a container asks for.
+/// What Docker sets in a network namespace of a container's own: it has its addresses for itself, so any of its users may
+/// listen at any port of them, and send echo requests; ip(7), icmp(7).
+const OF_OWN_NETWORK: [(&str, &str); 2] =
+    [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")];
+
+/// The parameters that a container asks for, and those that each one with its own network gets.
 ///
 /// # Errors
 ///
 /// Invalid, for one that isn't the container's to set.
 pub fn of(host: &HostConfig, shared: &Shared) -> Result<BTreeMap<String, String>, Error> {
-    let asked = host.sysctls.clone().unwrap_or_default();
+    let mut asked = host.sysctls.clone().unwrap_or_default();
     for name in asked.keys() {
         let dotted = dotted(name);
         let refused = |why: &str| Err(Error::invalid(format!("sysctl {name:?} {why}")));
@@ -41,6 +47,13 @@ pub fn of(host: &HostConfig, shared: &Shared) -> Result<BTreeMap<String, String>
             return refused("is not allowed as it conflicts with the OCI \"hostname\" field");
         } else if dotted != "kernel.domainname" || host.uts_mode == "host" {
             return refused("is not in a separate kernel namespace");
+        }
+    }
+    if shared.network.is_none() && !host.network_mode.starts_with("container:") && host.network_mode != "host"
+    {
+        let known = |name: &str| Path::new("/proc/sys").join(name.replace('.', "/")).exists();
+        for (name, value) in OF_OWN_NETWORK.into_iter().filter(|(name, _)| known(name)) {
+            asked.entry(name.to_owned()).or_insert_with(|| value.to_owned());
         }
     }
     Ok(asked)
@@ -69,6 +82,24 @@ mod tests {
             HostConfig { sysctls: Some([(name.to_owned(), "1".to_owned())].into()), ..HostConfig::default() };
         change(&mut host);
         of(&host, shared).map(|_| ()).map_err(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn with_its_own_network_any_port_is_free() {
+        let set = |change: fn(&mut HostConfig)| {
+            let mut host = HostConfig::default();
+            change(&mut host);
+            of(&host, &Shared::default()).expect("fine")
+        };
+        let own = set(|_| ());
+        assert_eq!(own.get("net.ipv4.ip_unprivileged_port_start").map(String::as_str), Some("0"));
+        assert_eq!(own.get("net.ipv4.ping_group_range").map(String::as_str), Some("0 2147483647"));
+        assert!(set(|host| host.network_mode = "host".to_owned()).is_empty());
+        assert!(set(|host| host.network_mode = "container:x".to_owned()).is_empty());
+        let asked = set(|host| {
+            host.sysctls = Some([("net.ipv4.ip_unprivileged_port_start".to_owned(), "80".to_owned())].into());
+        });
+        assert_eq!(asked.get("net.ipv4.ip_unprivileged_port_start").map(String::as_str), Some("80"));
     }
 
     #[test]

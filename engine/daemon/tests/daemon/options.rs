@@ -232,3 +232,15 @@ fn a_log_that_is_asked_for_at_once_has_what_a_short_command_says() {
     let (_, said) = lab.request("GET", &format!("/containers/{id}/logs?stdout=1"), "");
     assert!(said.ends_with("hello\n") && began.elapsed() < std::time::Duration::from_secs(5), "{said:?}");
 }
+
+#[test]
+fn a_user_may_listen_at_any_port_of_the_container() {
+    let Some(lab) = lab() else { return };
+    let command = "httpd -p 80 && echo listens; cat /proc/sys/net/ipv4/ping_group_range";
+    let (said, status) =
+        run(&lab, &json!({ "Image": "busybox", "User": "1000", "Cmd": ["sh", "-c", command] }));
+    assert!(
+        said.starts_with("listens\n") && said.contains("0\t2147483647") && status == 0,
+        "{status} {said}"
+    );
+}
