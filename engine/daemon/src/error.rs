@@ -109,6 +109,15 @@ impl Error {
     }
 }
 
+/// A message as Docker writes it: the reason at its end begins with a small letter, and has no number.
+#[must_use]
+pub fn in_dockers_words(message: &str) -> String {
+    let Some((message, _)) = message.split_once(" (os error ") else { return message.to_owned() };
+    let (place, reason) = message.rsplit_once(": ").map_or(("", message), |(place, reason)| (place, reason));
+    let reason = reason.to_lowercase();
+    if place.is_empty() { reason } else { format!("{place}: {reason}") }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

@@ -71,7 +71,8 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failed {
-    /// The step's name: `overlay`, `mounts`, `pivot`, `seccomp`, `exec`, …
+    /// The step's name: `overlay`, `mounts`, `pivot`, `seccomp`, `exec`, …; `user` if there is no
+    /// such user or group.
     pub step: String,
     /// What failed, in words, with its causes. For the step `exec` it is what
     /// Docker's clients know: `exec: "foo": executable file not found in $PATH`.

@@ -72,6 +72,8 @@ pub(crate) enum Report {
     Ready,
     /// execve(2) is next; the step ends when this socket closes.
     Executing { span: u64, began_ns: u64, body: Box<glassdock_trace::Body> },
+    /// execve(2) was refused; the process says so itself, on its standard error, and ends.
+    Refused,
     /// A step failed; init is about to end.
     Failed(Failed),
 }

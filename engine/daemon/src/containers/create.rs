@@ -99,6 +99,7 @@ pub(crate) fn make_of(
     };
     complete_networks(engine, &mut record)?;
     super::networks::endpoint_configs(&record)
+        .and_then(|_| super::networks::fixed_addresses(&record))
         .map_err(|error| Error::invalid(format!("invalid endpoint settings:\n{error}")))?;
     check_others(engine, &record.host_config)?;
     links::register(engine, &mut record)?;
@@ -116,12 +117,12 @@ pub(crate) fn make_of(
     std::fs::create_dir(&folder)?;
     std::fs::create_dir(folder.join("upper"))?;
     std::fs::create_dir(folder.join("work"))?;
-    // Whether everything can be put in the specification's words is known now rather than at the start.
-    super::spec::of(
-        &Container::new(engine.containers.folder(), record.clone()),
-        &record,
-        &super::spec::Shared::default(),
-    )?;
+    // Whether everything can be put in the specification's words is known now rather than at the start. Devices come
+    // and go: what is there counts when the container starts.
+    let mut without = record.clone();
+    without.host_config.resources.devices = super::sent::List::default();
+    let checked = Container::new(engine.containers.folder(), without.clone());
+    super::spec::of(&checked, &without, &super::spec::Shared::default())?;
     let container = engine.containers.add(taken, record)?;
     undo.keep();
     container.tell_state(trace, None, "created");
@@ -175,12 +176,19 @@ fn not_the_image(error: Error) -> Error {
 fn from_others(engine: &Engine, record: &Record, own: &[Wanted]) -> Result<Vec<MountPoint>, Error> {
     let mut points: Vec<MountPoint> = Vec::new();
     for text in record.host_config.volumes_from.iter().flatten() {
+        if text.is_empty() {
+            return Err(Error::invalid("volumes-from specification cannot be an empty string"));
+        }
         let (name, mode) = text.split_once(':').unwrap_or((text, ""));
         if !matches!(mode, "" | "rw" | "ro" | "z" | "Z") {
             return Err(Error::invalid(format!("invalid mode: {mode}")));
         }
         let other = engine.containers.find(name).map_err(not_the_image)?;
         for mut point in other.look(|record| record.mounts.clone()) {
+            // What is in memory is each container's own.
+            if point.kind == "tmpfs" {
+                continue;
+            }
             let taken = own.iter().any(|wanted| wanted.point.destination == point.destination)
                 || points.iter().any(|known| known.destination == point.destination);
             if !taken {
@@ -211,7 +219,7 @@ fn place(
         rw: point.rw,
         propagation: point.propagation,
     };
-    if point.kind == "bind" {
+    if point.kind != "volume" {
         if make_source && !std::path::Path::new(&point.source).exists() {
             std::fs::create_dir_all(&point.source).map_err(|error| {
                 Error::internal(format!("error while creating mount source path '{}': {error}", point.source))

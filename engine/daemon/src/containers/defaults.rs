@@ -25,9 +25,9 @@ pub const READONLY_PATHS: [&str; 5] =
 pub const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The file systems of the kernel that every container has. A privileged one may
-/// change what is under `/sys`.
+/// change what is under `/sys`; memory to share is there if it has a size.
 #[must_use]
-pub fn mounts(privileged: bool, shm_size: i64, own_ipc: bool) -> Vec<Mount> {
+pub fn mounts(privileged: bool, own_ipc: bool, shm_size: Option<i64>) -> Vec<Mount> {
     let access = if privileged { "rw" } else { "ro" };
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
@@ -42,8 +42,10 @@ pub fn mounts(privileged: bool, shm_size: i64, own_ipc: bool) -> Vec<Mount> {
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &[access, "nosuid", "noexec", "nodev"]),
     ];
     if own_ipc {
-        let size = format!("size={shm_size}");
         mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+    }
+    if let Some(size) = shm_size {
+        let size = format!("size={size}");
         mounts.push(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &size]));
     }
     mounts

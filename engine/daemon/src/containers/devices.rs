@@ -9,7 +9,7 @@ use glassdock_runtime::oci::{Device, DeviceRule};
 
 use super::model::HostConfig;
 use super::resources::numbers;
-use crate::error::Error;
+use crate::error::{Error, in_dockers_words};
 
 /// So many devices are found below `/dev` at most.
 const LIMIT: usize = 4096;
@@ -21,7 +21,7 @@ const LOOKED_AT: usize = 65_536;
 ///
 /// # Errors
 ///
-/// Invalid, for a device that isn't there or a rule that makes no sense.
+/// Invalid, for a rule that makes no sense; internal, as in Docker, for a device that isn't there.
 pub fn of(host: &HostConfig) -> Result<(Vec<Device>, Vec<DeviceRule>), Error> {
     if host.privileged {
         let all = DeviceRule { allow: true, access: Some("rwm".to_owned()), ..DeviceRule::default() };
@@ -38,17 +38,10 @@ pub fn of(host: &HostConfig) -> Result<(Vec<Device>, Vec<DeviceRule>), Error> {
         } else {
             &mapping.path_in_container
         };
-        let found = below(path, Path::new(target)).map_err(|error| {
-            Error::invalid(format!(
-                "error gathering device information while adding custom device \"{}\": {error}",
-                path.display()
-            ))
-        })?;
+        let found = below(path, Path::new(target))
+            .map_err(|error| gathering(path, &in_dockers_words(&error.to_string())))?;
         if found.is_empty() {
-            return Err(Error::invalid(format!(
-                "error gathering device information while adding custom device \"{}\": not a device node",
-                path.display()
-            )));
+            return Err(gathering(path, "not a device node"));
         }
         let access = if mapping.cgroup_permissions.is_empty() { "rwm" } else { &mapping.cgroup_permissions };
         rules.extend(found.iter().map(|node| rule(&node.kind, Some(node.major), Some(node.minor), access)));
@@ -58,6 +51,13 @@ pub fn of(host: &HostConfig) -> Result<(Vec<Device>, Vec<DeviceRule>), Error> {
         rules.push(parse_rule(text)?);
     }
     Ok((nodes, rules))
+}
+
+fn gathering(path: &Path, reason: &str) -> Error {
+    Error::internal(format!(
+        "error gathering device information while adding custom device \"{}\": {reason}",
+        path.display()
+    ))
 }
 
 /// What every container may use: making nodes, and the usual devices.
@@ -107,7 +107,13 @@ fn search(path: &Path, target: &Path, most: usize) -> std::io::Result<Vec<Device
         found.push(device);
     }
     while let Some((folder, target)) = folders.pop() {
-        for entry in fs::read_dir(&folder)?.flatten() {
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            // It was there a moment ago.
+            Err(_) if folder != path => continue,
+            Err(error) => return Err(error),
+        };
+        for entry in entries.flatten() {
             looked_at += 1;
             if looked_at > most {
                 return Err(std::io::Error::other("too many files below it: name the devices themselves"));

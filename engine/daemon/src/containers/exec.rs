@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use glassdock_runtime::oci::ConsoleSize;
 use glassdock_runtime::{ExecSpec, Streams};
 use glassdock_trace::{Channel, Trace};
@@ -328,7 +329,15 @@ pub(crate) async fn start(mut call: Call) -> Reply {
     let Some(upgrade) = upgrade else {
         let stream = begin.run().await?;
         return Ok(match stream {
-            Some(stream) => reply::stream(content_type, ReaderStream::new(shape.put_on(stream)?)),
+            Some(stream) => {
+                let (engine, id) = (begin.engine.clone(), begin.id.clone());
+                let settled = futures_util::stream::once(async move {
+                    engine.execs.settled(&id).await;
+                    None
+                });
+                let output = ReaderStream::new(shape.put_on(stream)?);
+                reply::stream(content_type, output.chain(settled.filter_map(std::future::ready)))
+            }
             None => reply::empty(StatusCode::OK),
         });
     };
@@ -435,7 +444,7 @@ fn failed(container: &Container, error: &glassdock_runtime::Error) -> (Error, i3
         }
         glassdock_runtime::Error::Gone { .. } => (container.not_running(), 126),
         // Docker looks for the user before anything else, and has words of its own for that.
-        glassdock_runtime::Error::Step(failed) if failed.message.starts_with("unable to find ") => {
+        glassdock_runtime::Error::Step(failed) if failed.step == "user" => {
             (Error::internal(failed.message.clone()), 126)
         }
         glassdock_runtime::Error::Step(failed) => {
@@ -487,7 +496,7 @@ fn spec_of(
     Ok(ExecSpec {
         id: id.to_owned(),
         process,
-        user: if request.user.is_empty() { own_user } else { Some(request.user.clone()) },
+        user: Some(if request.user.is_empty() { own_user } else { request.user.clone() }),
         privileged: request.privileged,
         open_stdin: request.attach_stdin && !start.detach,
         attach: (!start.detach).then_some(streams),

@@ -48,7 +48,7 @@ pub fn register(engine: &Engine, record: &mut Record) -> Result<(), Error> {
             "conflicting options: container type network can't be used with links. This would result in undefined behavior",
         ));
     }
-    if mode != "bridge" {
+    if !matches!(mode.as_str(), "bridge" | "none") {
         for link in &links {
             parse(link)?;
         }

@@ -11,6 +11,7 @@ use glassdock_runtime::log::{Entry, Query, Reader};
 
 use super::attach::content_type;
 use super::container::Container;
+use super::signal;
 use crate::call::Call;
 use crate::error::Error;
 use crate::events::moment;
@@ -18,6 +19,9 @@ use crate::reply::{self, Reply};
 
 /// Whoever follows looks for more so often while nothing comes.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// So old is a container at least when its log is read, unless it has ended.
+const FIRST_WORDS: Duration = Duration::from_millis(100);
 
 /// So much is read from the file before it is sent on.
 const BATCH: usize = 32 * 1024;
@@ -51,7 +55,21 @@ pub(crate) async fn logs(call: Call) -> Reply {
         details: call.flag("details").then(|| details(&container)),
     };
     let follow = call.flag("follow");
+    if !follow {
+        first_words(&container).await;
+    }
     Ok(reply::stream(content_type(tty, call.version), read(container, query, show, follow)))
+}
+
+/// A client that starts a short command and asks for its log at once wants to see what that says. A start that takes
+/// half a second has always given it the time; ours has to.
+async fn first_words(container: &Container) {
+    let started = container.look(|record| record.state.started_at.parse::<jiff::Timestamp>());
+    let Ok(started) = started else { return };
+    let age = jiff::Timestamp::now().duration_since(started).unsigned_abs();
+    if let Some(left) = FIRST_WORDS.checked_sub(age) {
+        signal::ends(container, Some(left)).await;
+    }
 }
 
 /// Everything that a container has written so far, in frames.

@@ -209,6 +209,9 @@ fn check_host(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error> 
     if resources.memory != 0 && resources.memory < 6 * 1024 * 1024 {
         return invalid("Minimum memory limit allowed is 6MB".to_owned());
     }
+    if resources.memory_reservation != 0 && resources.memory_reservation < 6 * 1024 * 1024 {
+        return invalid("Minimum memory reservation allowed is 6MB".to_owned());
+    }
     if resources.memory_swap > 0 && resources.memory == 0 {
         return invalid(
             "You should always set the Memory limit when using Memoryswap limit, see usage".to_owned(),
@@ -230,6 +233,10 @@ fn check_host(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error> 
         return invalid(format!(
             "range of CPUs is from 0.01 to {processors}.00, as there are only {processors} CPUs available"
         ));
+    }
+    if resources.cpu_shares < 0 {
+        let shares = resources.cpu_shares;
+        return invalid(format!("invalid CPU shares ({shares}): value must be a positive integer"));
     }
     if resources.nano_cpus > 0 && resources.cpu_period > 0 {
         return invalid("Conflicting options: Nano CPUs and CPU Period cannot both be set".to_owned());

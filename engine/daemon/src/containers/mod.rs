@@ -51,6 +51,7 @@ pub mod files;
 pub mod networks;
 pub mod resources;
 pub mod security;
+pub mod sysctls;
 
 pub mod start;
 

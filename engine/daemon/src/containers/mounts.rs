@@ -37,6 +37,9 @@ pub struct Place {
     pub propagation: String,
 }
 
+/// How mounts below a bind may be shared with the host; mount_namespaces(7).
+const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
+
 /// What a request asks for, in the order in which later ones hide earlier ones.
 ///
 /// # Errors
@@ -49,31 +52,10 @@ pub fn wanted(record: &Record) -> Result<Vec<Wanted>, Error> {
         wanted.push(bind(text)?);
     }
     for request in host.mounts.iter().flatten() {
-        if request.kind != "tmpfs" {
-            wanted.push(mount(request)?);
-        } else {
-            let invalid = |field: &str| {
-                Error::invalid(format!(
-                    "invalid mount config for type \"tmpfs\": field {field} must not be specified"
-                ))
-            };
-            check_target(&request.target)?;
-            if !request.source.is_empty() {
-                return Err(invalid("Source"));
-            }
-            if request.bind_options.is_some() {
-                return Err(invalid("BindOptions"));
-            }
-            if request.volume_options.is_some() {
-                return Err(invalid("VolumeOptions"));
-            }
-        }
+        wanted.push(mount(request)?);
     }
     let mut places: Vec<String> = wanted.iter().map(|wanted| wanted.point.destination.clone()).collect();
     places.extend(host.tmpfs.iter().flatten().map(|(place, _)| clean(place)));
-    places.extend(
-        host.mounts.iter().flatten().filter(|mount| mount.kind == "tmpfs").map(|mount| clean(&mount.target)),
-    );
     let mut seen = std::collections::BTreeSet::new();
     if let Some(twice) = places.iter().find(|place| !seen.insert((*place).clone())) {
         return Err(Error::invalid(format!("Duplicate mount point: {twice}")));
@@ -120,7 +102,6 @@ fn bind(text: &str) -> Result<Wanted, Error> {
     }
     check_target(place)?;
     let words: Vec<&str> = mode.split(',').filter(|word| !word.is_empty()).collect();
-    const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "slave", "rslave", "shared", "rshared"];
     let known = |word: &&str| {
         matches!(*word, "ro" | "rw" | "z" | "Z" | "nocopy" | "cached" | "delegated" | "consistent")
             || PROPAGATIONS.contains(word)
@@ -129,11 +110,23 @@ fn bind(text: &str) -> Result<Wanted, Error> {
         return Err(Error::invalid(format!("invalid mode: {mode}")));
     }
     let rw = !words.contains(&"ro");
+    let foreign = |kind: &str, field: &str| {
+        Error::invalid(format!(
+            "invalid volume specification: '{text}': invalid mount config for type \"{kind}\": field {field} must not be \
+             specified"
+        ))
+    };
     if !source.starts_with('/') {
         if !source.is_empty() {
             crate::volumes::check_name(source)?;
         }
+        if words.iter().any(|word| PROPAGATIONS.contains(word)) {
+            return Err(foreign("volume", "BindOptions"));
+        }
         return Ok(volume(source.to_owned(), clean(place), mode, rw));
+    }
+    if words.contains(&"nocopy") {
+        return Err(foreign("bind", "VolumeOptions"));
     }
     let propagation = words.iter().find(|word| PROPAGATIONS.contains(word)).unwrap_or(&"rprivate");
     let point = Place {
@@ -156,7 +149,7 @@ fn mount(request: &MountRequest) -> Result<Wanted, Error> {
     if request.target.is_empty() {
         return Err(invalid("field Target must not be empty"));
     }
-    check_target(&request.target)?;
+    check_target(&request.target).map_err(|error| invalid(error.message()))?;
     let place = clean(&request.target);
     if place == "/" {
         return Err(invalid("invalid specification: destination can't be '/'"));
@@ -179,6 +172,9 @@ fn mount(request: &MountRequest) -> Result<Wanted, Error> {
             let options = request.bind_options.clone().unwrap_or_default();
             if !Path::new(&request.source).exists() && !options.create_mountpoint {
                 return Err(invalid(&format!("bind source path does not exist: {}", request.source)));
+            }
+            if !options.propagation.is_empty() && !PROPAGATIONS.contains(&options.propagation.as_str()) {
+                return Err(invalid(&format!("invalid propagation mode: {}", options.propagation)));
             }
             let propagation =
                 if options.propagation.is_empty() { "rprivate".to_owned() } else { options.propagation };
@@ -208,6 +204,20 @@ fn mount(request: &MountRequest) -> Result<Wanted, Error> {
             wanted.copy = !options.no_copy;
             wanted.subpath = options.subpath;
             Ok(wanted)
+        }
+        "tmpfs" => {
+            if !request.source.is_empty() {
+                return Err(invalid("field Source must not be specified"));
+            }
+            if request.bind_options.is_some() {
+                return Err(invalid("field BindOptions must not be specified"));
+            }
+            if request.volume_options.is_some() {
+                return Err(invalid("field VolumeOptions must not be specified"));
+            }
+            let point =
+                Place { kind: "tmpfs", destination: place, rw: !request.read_only, ..Place::default() };
+            Ok(Wanted { point, make_source: false, copy: false, subpath: String::new() })
         }
         other => {
             Err(Error::invalid(format!("invalid mount config for type \"{other}\": mount type unknown")))
@@ -245,10 +255,10 @@ pub fn clean(path: &str) -> String {
 ///
 /// Invalid, for options that make no sense.
 pub fn of_record(container: &Container, record: &Record) -> Result<Vec<Mount>, Error> {
-    let mut mounts: Vec<Mount> = record.mounts.iter().map(of_point).collect();
+    let on_disk = record.mounts.iter().filter(|point| point.kind != "tmpfs");
+    let mut mounts: Vec<Mount> = on_disk.map(of_point).collect();
     mounts.extend(in_memory(&record.host_config)?);
     mounts.extend(record.beside.mounts.iter().cloned());
-    mounts.sort_by_key(|mount| mount.destination.split('/').filter(|part| !part.is_empty()).count());
     let mut files = Vec::new();
     for (place, name) in
         [("/etc/resolv.conf", "resolv.conf"), ("/etc/hostname", "hostname"), ("/etc/hosts", "hosts")]
@@ -264,6 +274,8 @@ pub fn of_record(container: &Container, record: &Record) -> Result<Vec<Mount>, E
         }
     }
     files.extend(mounts);
+    // The engine's files lie in what is mounted at `/etc`, too.
+    files.sort_by_key(|mount| mount.destination.split('/').filter(|part| !part.is_empty()).count());
     Ok(files)
 }
 
@@ -283,6 +295,9 @@ fn in_memory(host: &HostConfig) -> Result<Vec<Mount>, Error> {
     let mut mounts = Vec::new();
     for (place, words) in host.tmpfs.iter().flatten() {
         check_target(place)?;
+        if clean(place) == "/" {
+            return Err(Error::invalid("invalid specification: destination can't be '/'"));
+        }
         let own: Vec<&str> = words.split(',').filter(|word| !word.is_empty()).collect();
         let opposite = |word: &str| match word.strip_prefix("no") {
             Some(bare) => own.contains(&bare),
@@ -356,6 +371,9 @@ mod tests {
         assert_eq!((point.rw, point.propagation.as_str()), (false, "rslave"));
         let named = bind("data:/c:nocopy").expect("a volume");
         assert_eq!((named.point.kind, named.point.name.as_str(), named.copy), ("volume", "data", false));
+        for (foreign, field) in [("/a:/b:nocopy", "VolumeOptions"), ("a:/b:rslave", "BindOptions")] {
+            assert!(bind(foreign).is_err_and(|error| error.message().contains(field)), "{foreign}");
+        }
         assert_eq!(bind("/c").expect("an anonymous volume").point.name, "");
         for wrong in
             ["", ":", ":/a", "a:b", "/a:b", "/a:/", "/a:/b:x", "/a:/b:ro:x", "a/b:/c", "..:/c", "/a:/b\0"]

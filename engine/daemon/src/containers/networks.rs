@@ -52,6 +52,23 @@ pub fn endpoint_configs(record: &Record) -> Result<Vec<EndpointConfig>, Error> {
     Ok(configs)
 }
 
+/// Addresses are given out by hand only in networks that someone made.
+///
+/// # Errors
+///
+/// Invalid, if one is asked for elsewhere.
+pub fn fixed_addresses(record: &Record) -> Result<(), Error> {
+    let is_fixed = |settings: &EndpointSettings| {
+        let ipam = settings.ipam_config.as_ref();
+        ipam.is_some_and(|ipam| !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty())
+    };
+    let built_in = |name: &str| matches!(name, "bridge" | "host" | "none");
+    if record.networks.iter().any(|(name, settings)| built_in(name) && is_fixed(settings)) {
+        return Err(Error::invalid("user specified IP address is supported on user defined networks only"));
+    }
+    Ok(())
+}
+
 /// The names that only the container itself has for others, and theirs.
 fn links_of(settings: &EndpointSettings) -> Result<BTreeMap<String, String>, Error> {
     let links = settings.links.iter().flatten().map(|link| links::parse(link));

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use glassdock_runtime::oci::{BlockIo, Cpu, DeviceRule, Memory, Pids, Resources as OciResources, Throttle};
 
 use super::model::{Resources, ThrottleDevice};
-use crate::error::Error;
+use crate::error::{Error, in_dockers_words};
 
 /// The period that `--cpus` is enforced in, in microseconds.
 const PERIOD: i64 = 100_000;
@@ -121,7 +121,8 @@ fn throttles(devices: &[ThrottleDevice]) -> Result<Vec<Throttle>, Error> {
         .iter()
         .map(|device| {
             let metadata = std::fs::metadata(&device.path).map_err(|error| {
-                Error::invalid(format!("the block device {} can't be limited: {error}", device.path))
+                let reason = in_dockers_words(&error.to_string());
+                Error::invalid(format!("stat {}: {reason}", device.path))
             })?;
             if !metadata.file_type().is_block_device() {
                 let path = &device.path;

@@ -13,7 +13,7 @@ use glassdock_runtime::oci::{
 use super::container::Container;
 use super::model::HostConfig;
 use super::record::Record;
-use super::{defaults, devices, mounts, resources, security};
+use super::{defaults, devices, mounts, resources, security, sysctls};
 use crate::error::Error;
 
 /// What a start needs to know of other containers and the host.
@@ -37,7 +37,8 @@ pub fn of(container: &Container, record: &Record, shared: &Shared) -> Result<(Sp
     let options = security::options(host)?;
     let capabilities = security::capabilities(host)?;
     let own_ipc = host.ipc_mode != "host" && shared.ipc.is_none();
-    let mut all_mounts = defaults::mounts(host.privileged, host.shm_size, own_ipc && host.ipc_mode != "none");
+    let shm_size = (own_ipc && host.ipc_mode != "none").then_some(host.shm_size);
+    let mut all_mounts = defaults::mounts(host.privileged, own_ipc, shm_size);
     if !own_ipc {
         all_mounts.extend(mounts::shared_ipc(shared.ipc));
     }
@@ -103,9 +104,10 @@ fn process_of(
     })
 }
 
-/// The user of a container's processes, in Docker's words; none is root.
-pub fn user(record: &Record) -> Option<String> {
-    (!record.config.user.is_empty()).then(|| record.config.user.clone())
+/// The user of a container's processes, in Docker's words. No words are looked up too: they mean root, who is in
+/// groups of the image's.
+pub fn user(record: &Record) -> String {
+    record.config.user.clone()
 }
 
 fn linux(
@@ -125,7 +127,7 @@ fn linux(
         devices,
         cgroups_path: Some(format!("/{parent}/{}", container.id)),
         resources: Some(resources::of(&host.resources, rules)?),
-        sysctl: host.sysctls.clone().unwrap_or_default(),
+        sysctl: sysctls::of(host, shared)?,
         seccomp,
         rootfs_propagation: mounts::root_propagation(record),
         masked_paths: host.masked_paths.clone().unwrap_or_default(),
@@ -171,7 +173,7 @@ fn extras(container: &Container, record: &Record) -> Extras {
             (true, false) => Stdin::Open,
             (true, true) => Stdin::Once,
         },
-        user: user(record),
+        user: Some(user(record)),
         groups: host.group_add.clone().unwrap_or_default(),
         stacks: record.beside.stacks.clone(),
         secret_env: record.beside.secret_env.clone(),

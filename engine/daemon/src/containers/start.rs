@@ -29,7 +29,7 @@ use super::spec::Shared;
 use super::{events, files, health, links, networks, spec, supervise, volumes};
 use crate::call::Call;
 use crate::engine::Engine;
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, in_dockers_words};
 use crate::operations::{Receiver, Use};
 use crate::reply::{self, Reply};
 
@@ -128,11 +128,13 @@ impl From<std::io::Error> for Failed {
 impl From<glassdock_runtime::Error> for Failed {
     fn from(error: glassdock_runtime::Error) -> Self {
         use glassdock_runtime::Error as Runtime;
-        let task = |message: &str| format!("failed to create task for container: {message}: unknown");
+        let task = |message: &str| {
+            format!("failed to create task for container: {}: unknown", in_dockers_words(message))
+        };
         match &error {
             // Docker answers 400 for a program that can't be executed and for what isn't there, 500 for everything else.
             // As the client's user is looked for before anything is made there, that has its own words.
-            Runtime::Step(failed) if failed.message.starts_with("unable to find ") => {
+            Runtime::Step(failed) if failed.step == "user" => {
                 Self { error: Error::internal(failed.message.clone()), status: failed.status }
             }
             Runtime::Step(failed) => {

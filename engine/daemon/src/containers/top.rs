@@ -118,7 +118,10 @@ fn run(file: PathBuf, arguments: &str, trace: &Trace) -> Result<String, Failed> 
     if exit == 0 {
         return Ok(text);
     }
-    Err(Failed::Said(format!("exit status {exit}: {}", said.lines().next().unwrap_or_default())))
+    Err(Failed::Said(match said.lines().next() {
+        Some(line) if !line.is_empty() => line.to_owned(),
+        _ => format!("exit status {exit}"),
+    }))
 }
 
 /// All of a pipe, at most so much as a host has processes.

@@ -75,7 +75,9 @@ struct Metadata {
 pub(crate) async fn inspect(call: Call) -> Reply {
     let image = call.engine.images.resolve(call.param("name"))?;
     let config: &Config = &image.config;
-    let old = call.version < ApiVersion(45);
+    // Compose 1 asks in the newest version, and yet can't recreate a container without what an old one has.
+    let compose = call.header("user-agent").is_some_and(|agent| agent.starts_with("docker-compose/1."));
+    let old = compose || call.version < ApiVersion(45);
     let origin = Origin::of(&call.engine.images, &image.id);
     reply::json(&Inspect {
         id: image.id.to_string(),

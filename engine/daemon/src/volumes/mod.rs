@@ -60,6 +60,11 @@ pub fn check_name(name: &str) -> Result<(), Error> {
     if first && rest && (2..=255).contains(&name.len()) {
         return Ok(());
     }
+    if name.len() == 1 {
+        return Err(Error::invalid(format!(
+            "create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )));
+    }
     Err(Error::invalid(format!(
         "create {name}: \"{name}\" includes invalid characters for a local volume name, only \
          \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"

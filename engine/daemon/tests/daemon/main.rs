@@ -36,6 +36,8 @@ mod links;
 
 mod operations;
 
+mod options;
+
 mod orphans;
 
 mod restart;

@@ -14,6 +14,10 @@ fn older_clients_find_the_fields_that_they_know() {
         assert!(new.get(gone).is_none(), "{gone} in {new}");
     }
     assert!(new["Config"].get("Hostname").is_none(), "{new}");
+    let compose = "GET /v1.50/images/busybox/json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                   User-Agent: docker-compose/1.29.2 docker-py/5.0.3\r\n\r\n";
+    let (_, seen) = lab.raw(compose).expect("an answer");
+    assert!(seen.contains("\"ContainerConfig\":{"), "{seen}");
     // What is empty is there all the same.
     for empty in ["Labels", "Volumes", "OnBuild", "Entrypoint"] {
         assert!(new["Config"].get(empty).is_some_and(serde_json::Value::is_null), "{empty} in {new}");

@@ -36,15 +36,6 @@ pub fn sysfs(trace: &Trace, target: &Place, attributes: Attributes) -> Result<()
     filesystem(trace, "sysfs", "sysfs", &[], target, attributes)
 }
 
-/// Files in memory; tmpfs(5). `options` are key and value, `size` and `64m`; a flag has an empty value.
-///
-/// # Errors
-///
-/// `EINVAL` for options that it does not know.
-pub fn tmpfs(trace: &Trace, target: &Place, options: &[(&str, &str)], attributes: Attributes) -> Result<()> {
-    filesystem(trace, "tmpfs", "tmpfs", options, target, attributes)
-}
-
 /// A set of pseudo-terminals of the container's own; pts(4).
 ///
 /// # Errors
@@ -122,7 +113,8 @@ fn duplicate(descriptor: &impl AsFd) -> Result<OwnedFd> {
         .map_err(|error| Error::call("fcntl", "F_DUPFD_CLOEXEC", error))
 }
 
-/// Any file system by its type, with its options: an OCI mount of a type that has no function of its own.
+/// Any file system by its type, with its options: an OCI mount of a type that has no function of its own, as
+/// tmpfs(5). `options` are key and value, `size` and `64m`; a flag has an empty value.
 ///
 /// # Errors
 ///

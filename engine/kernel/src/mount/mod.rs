@@ -42,7 +42,7 @@ pub use attach::{
     readonly_path, remount_readonly, set_propagation,
 };
 pub(crate) use filesystem::knows_filesystem;
-pub use filesystem::{cgroup, devpts, filesystem, filesystem_detached, mqueue, proc, sysfs, tmpfs};
+pub use filesystem::{cgroup, devpts, filesystem, filesystem_detached, mqueue, proc, sysfs};
 pub use overlay::Overlay;
 pub use root::{Unproven, mask, pivot_root};
 pub use words::Words;

@@ -45,7 +45,7 @@ fn off() -> Trace {
 fn workplace() -> PathBuf {
     mount::make_private(&off()).unwrap();
     let place = Place::open(Path::new("/mnt")).unwrap();
-    mount::tmpfs(&off(), &place, &[("mode", "755")], Attributes::default()).unwrap();
+    mount::filesystem(&off(), "tmpfs", "tmpfs", &[("mode", "755")], &place, Attributes::default()).unwrap();
     PathBuf::from("/mnt")
 }
 
@@ -175,7 +175,8 @@ fn the_old_way() {
 fn read_only() {
     let work = workplace();
     let inner = folder(work.join("tree/inner"));
-    mount::tmpfs(&off(), &Place::open(&inner).unwrap(), &[], Attributes::default()).unwrap();
+    mount::filesystem(&off(), "tmpfs", "tmpfs", &[], &Place::open(&inner).unwrap(), Attributes::default())
+        .unwrap();
     fs::write(inner.join("file"), "").unwrap();
     let copy = folder(work.join("copy"));
     let attributes = Attributes { read_only: true, no_atime: true, ..Attributes::default() };
@@ -228,11 +229,13 @@ fn container() {
     mount::proc(&trace, &at("/proc"), safe).unwrap();
     mount::sysfs(&trace, &at("/sys"), Attributes { read_only: true, ..safe }).unwrap();
     let dev = Attributes { no_suid: true, ..Attributes::default() };
-    mount::tmpfs(&trace, &at("/dev"), &[("mode", "755"), ("size", "65536k")], dev).unwrap();
+    mount::filesystem(&trace, "tmpfs", "tmpfs", &[("mode", "755"), ("size", "65536k")], &at("/dev"), dev)
+        .unwrap();
     let pts = [("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"), ("gid", "5")];
     let console = Attributes { no_dev: false, ..safe };
     mount::devpts(&trace, &at("/dev/pts"), &pts, console).unwrap();
-    mount::tmpfs(&trace, &at("/dev/shm"), &[("mode", "1777"), ("size", "64m")], safe).unwrap();
+    mount::filesystem(&trace, "tmpfs", "tmpfs", &[("mode", "1777"), ("size", "64m")], &at("/dev/shm"), safe)
+        .unwrap();
     mount::mqueue(&trace, &at("/dev/mqueue"), safe).unwrap();
     let groups = Attributes { read_only: true, ..safe };
     mount::cgroup(&trace, &cgroup::hierarchy(), &at("/sys/fs/cgroup"), groups).unwrap();
@@ -328,7 +331,7 @@ fn apart() {
     let target = folder(workplace().join("target"));
     let (trace, events) = recorded();
     let inside = mount::apart(&trace, || {
-        mount::tmpfs(&trace, &Place::open(&target)?, &[], Attributes::default())?;
+        mount::filesystem(&trace, "tmpfs", "tmpfs", &[], &Place::open(&target)?, Attributes::default())?;
         fs::write(target.join("file"), "x").unwrap();
         Ok::<_, Error>(glassdock_kernel::files::mount_line(target.to_str().unwrap()).is_some())
     });

@@ -105,6 +105,12 @@ pub(crate) enum Failure {
     /// What was asked for makes no sense.
     #[error("{0}")]
     Invalid(String),
+    /// A folder of the host for a file of the image, or the other way round.
+    #[error("{0}")]
+    Mismatch(String),
+    /// There is no such user or group; in Docker's words.
+    #[error("{0}")]
+    User(String),
     /// The program can't be executed; with Docker's words and status.
     #[error("{message}")]
     Exec {
@@ -117,10 +123,14 @@ pub(crate) enum Failure {
     },
 }
 
+/// The exit status of a process that got so far that it called execve(2), in vain: as in Docker, where that is the
+/// program's own affair. (Steps that all succeed don't come back otherwise.)
+const REFUSED: u8 = 1;
+
 /// The body of init: never returns to the shim's code but as a status.
 pub(crate) fn run(mut init: Init<'_>) -> u8 {
     match run_steps(&mut init) {
-        Ok(()) => 0,
+        Ok(()) => REFUSED,
         Err(failed) => report(&init, failed),
     }
 }
@@ -257,8 +267,10 @@ impl Failure {
             Self::Exec { status, errno, .. } => (*status, *errno, false),
             Self::Kernel(error) => (128, error.errno(), matches!(error, glassdock_kernel::Error::Aborted(_))),
             Self::Talk(error) => (128, error.raw_os_error(), false),
-            Self::Invalid(_) => (128, None, false),
+            Self::Mismatch(_) => (128, Some(rustix::io::Errno::NOTDIR.raw_os_error()), false),
+            Self::Invalid(_) | Self::User(_) => (128, None, false),
         };
+        let step = if matches!(self, Self::User(_)) { "user" } else { step };
         let message = glassdock_trace::Failure::of(&self).message;
         Failed { step: step.to_owned(), message, errno, status, aborted }
     }
@@ -277,7 +289,7 @@ pub(crate) struct Place<'a> {
 /// The body of a further process of a container: enters that, and becomes its program.
 pub(crate) fn run_further(mut init: Init<'_>, place: &Place<'_>) -> u8 {
     match enter(&mut init, place).and_then(|()| run_each(&mut init, BECOME)) {
-        Ok(()) => 0,
+        Ok(()) => REFUSED,
         Err(failed) => report(&init, failed),
     }
 }

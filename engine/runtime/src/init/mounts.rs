@@ -55,7 +55,6 @@ fn mount_one(trace: &Trace, root: &Root, folder: &Path, mount: &Mount) -> Step {
     match mount.kind.as_deref().unwrap_or("none") {
         "proc" => mount::proc(trace, &target, attributes)?,
         "sysfs" => mount::sysfs(trace, &target, attributes)?,
-        "tmpfs" => mount::tmpfs(trace, &target, &data, attributes)?,
         "devpts" => mount::devpts(trace, &target, &data, attributes)?,
         "mqueue" => mount::mqueue(trace, &target, attributes)?,
         "cgroup" | "cgroup2" => mount::cgroup(trace, &cgroup::hierarchy(), &target, attributes)?,
@@ -81,7 +80,17 @@ fn bind(trace: &Trace, root: &Root, folder: &Path, mount: &Mount, options: &Word
         root.create_file(destination, 0o644)?
     };
     let copy = mount::clone_tree(&source, options.recursive, options.attributes)?;
-    mount::attach(trace, &copy, &target)?;
+    mount::attach(trace, &copy, &target).map_err(|error| {
+        if source.is_dir().ok() == target.is_dir().ok() {
+            return Failure::from(error);
+        }
+        Failure::Mismatch(format!(
+            "mount {} on {}: not a directory: are you trying to mount a directory onto a file (or vice-versa)? Check if \
+             the specified host path exists and is the expected type",
+            mount.source.as_deref().unwrap_or_default(),
+            mount.destination
+        ))
+    })?;
     propagate(trace, root, destination, options)
 }
 

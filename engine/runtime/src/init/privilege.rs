@@ -145,8 +145,7 @@ fn find_program(
 fn enter_directory(path: &str) -> Step {
     process::enter_directory(Path::new(path)).map_err(|error| {
         let Some(errno) = error.errno() else { return Failure::from(error) };
-        let reason = std::io::Error::from_raw_os_error(errno).to_string();
-        let reason = reason.split(" (os error").next().unwrap_or_default().to_lowercase();
+        let reason = reason_of(&std::io::Error::from_raw_os_error(errno));
         let missing = errno == rustix::io::Errno::NOENT.raw_os_error();
         Failure::Exec {
             message: format!("chdir to cwd ({path:?}) set in config.json failed: {reason}"),
@@ -154,6 +153,11 @@ fn enter_directory(path: &str) -> Step {
             errno: Some(errno),
         }
     })
+}
+
+/// The kernel's reason as Docker writes it.
+fn reason_of(error: &std::io::Error) -> String {
+    error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 /// Says in Docker's words why a file can't be executed, where that is plain beforehand.
@@ -179,8 +183,14 @@ fn check_file(name: &str, path: &Path) -> Step {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             refused(format!("stat {}: permission denied", path.display()), 126, rustix::io::Errno::ACCESS)
         }
+        Err(error) => {
+            let reason = reason_of(&error);
+            let errno =
+                error.raw_os_error().map_or(rustix::io::Errno::IO, rustix::io::Errno::from_raw_os_error);
+            refused(format!("stat {}: {reason}", path.display()), 126, errno)
+        }
         // Anything else is execve's to say.
-        _ => Ok(()),
+        Ok(_) => Ok(()),
     }
 }
 
@@ -204,15 +214,17 @@ fn execute(init: &Init<'_>, program: &Program) -> Step {
     let error = process::exec(&Trace::off(), program, Path::new(""));
     let errno = error.errno();
     let error = span.finish::<(), _>(Err(error)).err();
-    let reason = errno.map(|errno| std::io::Error::from_raw_os_error(errno).to_string()).unwrap_or_default();
-    let reason = reason.split(" (os error").next().unwrap_or_default().to_lowercase();
+    let reason = errno.map(|errno| reason_of(&std::io::Error::from_raw_os_error(errno))).unwrap_or_default();
     if matches!(error, Some(glassdock_kernel::Error::Invalid { .. })) {
         return Err(Failure::Invalid("an argument or the environment has a zero byte".to_owned()));
     }
-    let not_found = errno == Some(rustix::io::Errno::NOENT.raw_os_error());
-    Err(Failure::Exec {
-        message: format!("exec {}: {reason}", program.path.display()),
-        status: if not_found { 127 } else { 126 },
-        errno,
-    })
+    if errno == Some(rustix::io::Errno::ACCESS.raw_os_error()) {
+        let message = format!("exec: {:?}: {reason}", process.args.first().map_or("", String::as_str));
+        return Err(Failure::Exec { message, status: 126, errno });
+    }
+    // The file is there and may be executed, but isn't what the kernel can execute: of another machine, without an
+    // interpreter, empty. The container has begun, and this is its output.
+    let line = format!("exec {}: {reason}\n", program.path.display());
+    let _ = rustix::io::write(std::io::stderr(), line.as_bytes());
+    Ok(wire::send(init.sync, &Report::Refused, &[])?)
 }

@@ -66,43 +66,63 @@ fn identify(
     words: Option<&str>,
     groups: &[String],
 ) -> Result<Identity, Failure> {
-    let words = words.filter(|words| !words.is_empty());
-    let (user_word, group_word) = match words {
-        None => (numbers.uid.to_string(), Some(numbers.gid.to_string())),
-        Some(words) => match words.split_once(':') {
-            Some((user, group)) => {
-                (user.to_owned(), Some(group.to_owned()).filter(|group| !group.is_empty()))
-            }
-            None => (words.to_owned(), None),
-        },
-    };
-    let user_word = if user_word.is_empty() { "0".to_owned() } else { user_word };
-    let entry = find_user(passwd, &user_word);
-    let (name, uid, mut gid, home) = match (&entry, id(&user_word)?) {
+    let Some(words) = words else { return as_numbered(passwd, group, numbers, groups) };
+    let mut pieces = words.split(':');
+    let mut piece = || pieces.next().filter(|piece| !piece.is_empty());
+    let (user_word, group_word) = (piece().unwrap_or("0"), piece());
+    let (name, uid, mut gid, home) = match (find_user(passwd, user_word), number(user_word)) {
         (Some(entry), _) => (Some(entry.name), entry.uid, entry.gid, entry.home),
-        (None, Some(uid)) => (None, uid, 0, "/"),
+        (None, Some(uid)) => (None, in_range(uid)?, 0, "/"),
         (None, None) => {
-            return Err(Failure::Invalid(format!(
+            return Err(Failure::User(format!(
                 "unable to find user {user_word}: no matching entries in passwd file"
             )));
         }
     };
     let mut more = Vec::new();
-    if let Some(word) = &group_word {
-        gid = find_group(group, word)?;
+    if let Some(word) = group_word {
+        let missing = || format!("unable to find group {word}: no matching entries in group file");
+        gid = find_group(group, word)?.ok_or_else(|| Failure::User(missing()))?;
     } else if let Some(name) = name {
-        more.extend(groups_of(group, name).filter(|more| *more != gid));
+        more.extend(groups_of(group, name));
     }
-    more.extend_from_slice(&numbers.additional_gids);
-    for word in groups {
-        more.push(find_group(group, word)?);
+    // A set-group-id program changes the first group; what a file shuts to that group's members stays shut if it is
+    // among the further ones too (CVE-2022-36109).
+    more.push(gid);
+    more_groups(group, groups, &mut more)?;
+    Ok(Identity { user: User { uid, gid, groups: more }, home: home_or_root(home) })
+}
+
+/// Who a bundle's numbers mean: they alone, whatever the container's files say.
+fn as_numbered(
+    passwd: &str,
+    group: &str,
+    numbers: &oci::User,
+    groups: &[String],
+) -> Result<Identity, Failure> {
+    let home = find_user(passwd, &numbers.uid.to_string()).map_or("/", |entry| entry.home);
+    let mut more = numbers.additional_gids.clone();
+    more_groups(group, groups, &mut more)?;
+    let user = User { uid: numbers.uid, gid: numbers.gid, groups: more };
+    Ok(Identity { user, home: home_or_root(home) })
+}
+
+/// Puts the groups of `words`, by name or number, to those that are there; each is there once.
+fn more_groups(group: &str, words: &[String], more: &mut Vec<u32>) -> Result<(), Failure> {
+    for word in words {
+        // With a capital letter, as Docker has it here.
+        let missing = || format!("Unable to find group {word}: no matching entries in group file");
+        more.push(find_group(group, word)?.ok_or_else(|| Failure::User(missing()))?);
     }
     more.sort_unstable();
     more.dedup();
     // Linux takes so many; see NGROUPS_MAX in getgroups(2).
     more.truncate(65_536);
-    let home = if home.is_empty() { "/" } else { home };
-    Ok(Identity { user: User { uid, gid, groups: more }, home: home.to_owned() })
+    Ok(())
+}
+
+fn home_or_root(home: &str) -> String {
+    if home.is_empty() { "/" } else { home }.to_owned()
 }
 
 struct Entry<'a> {
@@ -112,7 +132,7 @@ struct Entry<'a> {
     home: &'a str,
 }
 
-/// The user of a name, or else of a number.
+/// The user of a name; a word that is a number means just that, and no name.
 fn find_user<'a>(passwd: &'a str, word: &str) -> Option<Entry<'a>> {
     let entry = |line: &'a str| {
         let fields: Vec<_> = line.split(':').collect();
@@ -120,24 +140,24 @@ fn find_user<'a>(passwd: &'a str, word: &str) -> Option<Entry<'a>> {
         let home = rest.get(1).copied().unwrap_or("/");
         Some(Entry { name, uid: uid.parse().ok()?, gid: gid.parse().ok()?, home })
     };
-    let number: Option<u32> = word.parse().ok();
-    let by_name = passwd.lines().filter_map(entry).find(|entry| entry.name == word);
-    by_name.or_else(|| passwd.lines().filter_map(entry).find(|entry| Some(entry.uid) == number))
+    let number = number(word);
+    let meant = |entry: &Entry<'_>| match number {
+        Some(number) => i64::from(entry.uid) == number,
+        None => entry.name == word,
+    };
+    passwd.lines().filter_map(entry).find(meant)
 }
 
-/// The number of a group, by its name or as it stands.
-fn find_group(group: &str, word: &str) -> Result<u32, Failure> {
-    for line in group.lines() {
-        let mut fields = line.split(':');
-        if fields.next() == Some(word)
-            && let Some(gid) = fields.nth(1).and_then(|gid| gid.parse().ok())
-        {
-            return Ok(gid);
-        }
+/// The number of a group, by its name or as it stands; none if there is no such name.
+fn find_group(group: &str, word: &str) -> Result<Option<u32>, Failure> {
+    if let Some(gid) = number(word) {
+        return in_range(gid).map(Some);
     }
-    id(word)?.ok_or_else(|| {
-        Failure::Invalid(format!("unable to find group {word}: no matching entries in group file"))
-    })
+    let entry = |line: &str| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(word)).then(|| fields.nth(1)?.parse().ok())?
+    };
+    Ok(group.lines().find_map(entry))
 }
 
 /// The groups that list a user as a member.
@@ -149,15 +169,16 @@ fn groups_of<'a>(group: &'a str, name: &'a str) -> impl Iterator<Item = u32> + '
     })
 }
 
-/// A number, if the word is one.
-fn id(word: &str) -> Result<Option<u32>, Failure> {
-    if word.is_empty() || !word.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Ok(None);
-    }
-    match word.parse() {
-        Ok(number) if number <= LARGEST_ID => Ok(Some(number)),
-        _ => Err(Failure::Invalid(format!("uids and gids must be in range 0-{LARGEST_ID}"))),
-    }
+/// A number, if the word is one; with a sign too.
+fn number(word: &str) -> Option<i64> {
+    word.parse().ok()
+}
+
+fn in_range(number: i64) -> Result<u32, Failure> {
+    u32::try_from(number)
+        .ok()
+        .filter(|&number| number <= LARGEST_ID)
+        .ok_or_else(|| Failure::User(format!("uids and gids must be in range 0-{LARGEST_ID}")))
 }
 
 #[cfg(test)]
@@ -166,7 +187,8 @@ mod tests {
 
     const PASSWD: &str =
         "root:x:0:0:root:/root:/bin/sh\nbroken\n:::\nalice:x:1000:100::/home/alice:/bin/sh\n42:x:7:7::/:\n";
-    const GROUP: &str = "root:x:0:\nusers:x:100:\nwheel:x:10:bob,alice\naudio:x:29: alice\nbroken:x\n";
+    const GROUP: &str =
+        "root:x:0:\nusers:x:100:\nwheel:x:10:bob,alice\naudio:x:29: alice,root\nbroken:x\n42:x:77:42\n";
 
     fn who(words: &str, groups: &[&str]) -> Result<(u32, u32, Vec<u32>, String), String> {
         let groups: Vec<_> = groups.iter().map(|&group| group.to_owned()).collect();
@@ -177,14 +199,21 @@ mod tests {
 
     #[test]
     fn dockers_words() {
-        assert_eq!(who("alice", &[]), Ok((1000, 100, vec![10, 29], "/home/alice".into())));
-        assert_eq!(who("alice:wheel", &[]), Ok((1000, 10, vec![], "/home/alice".into())));
-        assert_eq!(who("1000", &["audio", "7"]), Ok((1000, 100, vec![7, 10, 29], "/home/alice".into())));
-        assert_eq!(who("1234", &[]), Ok((1234, 0, vec![], "/".into())));
-        assert_eq!(who("1234:5", &[]), Ok((1234, 5, vec![], "/".into())));
-        assert_eq!(who(":users", &[]), Ok((0, 100, vec![], "/root".into())));
-        // A name that looks like a number is a name first.
-        assert_eq!(who("42", &[]), Ok((7, 7, vec![], "/".into())));
+        assert_eq!(who("alice", &[]), Ok((1000, 100, vec![10, 29, 100], "/home/alice".into())));
+        assert_eq!(who("alice:wheel", &[]), Ok((1000, 10, vec![10], "/home/alice".into())));
+        assert_eq!(who("alice:wheel:x", &[]), Ok((1000, 10, vec![10], "/home/alice".into())));
+        assert_eq!(who("1000", &["audio", "7"]), Ok((1000, 100, vec![7, 10, 29, 100], "/home/alice".into())));
+        assert_eq!(who("1234", &[]), Ok((1234, 0, vec![0], "/".into())));
+        assert_eq!(who("1234:5", &["wheel"]), Ok((1234, 5, vec![5, 10], "/".into())));
+        // No words mean root, with root's groups.
+        for root in ["", "0", "root", ":", "+0"] {
+            assert_eq!(who(root, &[]), Ok((0, 0, vec![0, 29], "/root".into())), "{root:?}");
+        }
+        assert_eq!(who(":users", &[]), Ok((0, 100, vec![100], "/root".into())));
+        // A number is no name, though one is written so.
+        assert_eq!(who("42", &[]), Ok((42, 0, vec![0], "/".into())));
+        assert_eq!(who("7", &[]), Ok((7, 7, vec![7, 77], "/".into())));
+        assert_eq!(who("0:42", &["42"]), Ok((0, 42, vec![42], "/root".into())));
     }
 
     #[test]
@@ -197,8 +226,22 @@ mod tests {
             who("alice:x", &[]),
             Err("unable to find group x: no matching entries in group file".into())
         );
-        assert_eq!(who("4294967296", &[]), Err("uids and gids must be in range 0-2147483647".into()));
-        assert!(who("-1", &[]).is_err());
+        for beyond in ["-1", "4294967296", "0:-1", "0:2147483648"] {
+            assert_eq!(
+                who(beyond, &[]),
+                Err("uids and gids must be in range 0-2147483647".into()),
+                "{beyond}"
+            );
+        }
+        // A number that no machine has is a word.
+        assert!(
+            who("99999999999999999999", &[]).is_err_and(|error| error.starts_with("unable to find user 9"))
+        );
+        assert_eq!(
+            who("0", &["wheel", "x"]),
+            Err("Unable to find group x: no matching entries in group file".into())
+        );
+        assert_eq!(who("0", &["-1"]), Err("uids and gids must be in range 0-2147483647".into()));
     }
 
     #[test]

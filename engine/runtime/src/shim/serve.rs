@@ -91,6 +91,8 @@ pub(super) struct Proc {
     pub(super) phase: Phase,
     /// The step that ends when execve(2) closes the sync socket.
     executing: Option<(u64, u64, Body)>,
+    /// Whether execve(2) was refused.
+    refused: bool,
     pub(super) failed: Option<Failed>,
     /// Those who wait for the set-up, and for the program.
     pub(super) wait_ready: Vec<UnixStream>,
@@ -389,7 +391,7 @@ impl Server {
             }
             Ok(None) => {
                 proc.sync = None;
-                if proc.executing.is_some() && proc.failed.is_none() {
+                if (proc.executing.is_some() || proc.refused) && proc.failed.is_none() {
                     self.forward();
                     self.runs(index);
                 }
@@ -401,7 +403,8 @@ impl Server {
         }
     }
 
-    /// execve(2) has succeeded: it closed the sync socket, without a word of failure before.
+    /// execve(2) has closed the sync socket, without a word of failure before; or it was refused, and what is seen of
+    /// that is a process that wrote a line and ended.
     fn runs(&mut self, index: usize) {
         let Some(proc) = self.procs.get_mut(index) else { return };
         proc.phase = Phase::Running;
@@ -454,6 +457,7 @@ impl Proc {
             trace,
             phase: Phase::SettingUp,
             executing: None,
+            refused: false,
             failed: None,
             wait_ready: Vec::new(),
             wait_start: Vec::new(),
@@ -483,6 +487,12 @@ impl Proc {
                 self.executing = Some((span, began_ns, *body));
                 None
             }
+            Report::Refused => {
+                // How the step ended was told by init.
+                self.executing = None;
+                self.refused = true;
+                None
+            }
             Report::Failed(failed) => Some(failed),
         }
     }
@@ -490,7 +500,7 @@ impl Proc {
     /// Whether it has told all that it does: until then init may still add evidence to what is on its tape.
     fn has_told(&self) -> bool {
         let is_over = matches!(self.phase, Phase::Running | Phase::Ended);
-        is_over || self.executing.is_some() || self.failed.is_some()
+        is_over || self.executing.is_some() || self.refused || self.failed.is_some()
     }
 
     /// Lets init become the program.

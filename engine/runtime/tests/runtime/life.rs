@@ -63,13 +63,10 @@ fn what_can_not_be_executed() {
         ("/bin/foo", 127, r#"exec: "/bin/foo": stat /bin/foo: no such file or directory"#),
         ("/etc/passwd", 126, r#"exec: "/etc/passwd": permission denied"#),
         ("/etc", 126, r#"exec: "/etc": is a directory"#),
-        ("/bin/garbage", 126, "exec /bin/garbage: exec format error"),
+        ("/bin/sh/x", 126, r#"exec: "/bin/sh/x": stat /bin/sh/x: not a directory"#),
     ];
     for (program, status, message) in cases {
         let mut container = Fixture::new(&[program]);
-        let garbage = container.folder.path().join("lower/bin/garbage");
-        fs::write(&garbage, "\x01\x02garbage").unwrap();
-        fs::set_permissions(&garbage, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         match container.run() {
             Err(Error::Step(failed)) => {
                 assert_eq!(
@@ -81,6 +78,26 @@ fn what_can_not_be_executed() {
         }
         assert_nothing_left(&container);
         assert_eq!(container.bundle().exit().unwrap(), None);
+    }
+}
+
+#[test]
+fn what_the_kernel_does_not_take_for_a_program_says_so_and_ends() {
+    if !requires_root_and_busybox() {
+        return;
+    }
+    for (name, content, reason) in [
+        ("garbage", "\x01\x02garbage", "exec format error"),
+        ("empty", "", "exec format error"),
+        ("lost", "#!/no/pe\n", "no such file or directory"),
+    ] {
+        let mut container = Fixture::new(&[&format!("/bin/{name}")]);
+        let file = container.folder.path().join("lower/bin").join(name);
+        fs::write(&file, content).unwrap();
+        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let ran = container.run().unwrap();
+        assert_eq!((ran.stderr, ran.exit.status), (format!("exec /bin/{name}: {reason}\n"), 1));
+        assert_nothing_left(&container);
     }
 }
 
