@@ -197,7 +197,8 @@ impl Words {
     }
 
     pub(super) fn send(&self, value: &Value) {
-        let mut line = value.to_string().into_bytes();
+        // A value that was just made is JSON.
+        let mut line = serde_json::to_vec(value).unwrap_or_default();
         line.extend_from_slice(b"\r\n");
         self.line(Bytes::from(line));
     }
