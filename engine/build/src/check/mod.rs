@@ -42,6 +42,14 @@ pub enum Rule {
     ExposeProtoCasing,
     ExposeInvalidFormat,
     CopyIgnoredFile,
+    InvalidDefinitionDescription,
+}
+
+impl Rule {
+    /// Whether it is reported only if the file asks for it.
+    fn is_experimental(self) -> bool {
+        matches!(self, Self::InvalidDefinitionDescription)
+    }
 }
 
 impl fmt::Display for Rule {
@@ -77,10 +85,14 @@ pub fn check(file: &File, ignore: Option<&Ignore>) -> Vec<Finding> {
     if let Some(ignore) = ignore {
         ignored(file, ignore, &mut findings);
     }
-    let skip = &file.directives.check.skip;
+    let said = &file.directives.check;
+    let named = |list: &[String], rule: Rule| {
+        let name = rule.to_string();
+        list.iter().any(|one| one.eq_ignore_ascii_case("all") || one.eq_ignore_ascii_case(&name))
+    };
     let skipped = |finding: &Finding| {
-        let name = finding.rule.to_string();
-        skip.iter().any(|skip| skip.eq_ignore_ascii_case("all") || skip.eq_ignore_ascii_case(&name))
+        let asked = !finding.rule.is_experimental() || named(&said.experimental, finding.rule);
+        !asked || named(&said.skip, finding.rule)
     };
     let mut findings: Vec<Finding> = findings.0.into_iter().filter(|finding| !skipped(finding)).collect();
     findings.sort_by_key(|finding| (finding.at, finding.rule));

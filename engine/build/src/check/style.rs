@@ -11,6 +11,7 @@ pub(super) fn check(file: &File, findings: &mut Findings) {
         if let Some(line) = instruction.empty_line {
             findings.add(Rule::NoEmptyContinuation, Position { line, column: 1 }, "Empty continuation line");
         }
+        description(instruction, findings);
         match &instruction.kind {
             Kind::From(_) => shell_given = false,
             Kind::Shell(_) => shell_given = true,
@@ -35,6 +36,25 @@ pub(super) fn check(file: &File, findings: &mut Findings) {
             _ => {}
         }
     }
+}
+
+/// The comment right before a stage or an argument begins with its name, if it is to describe it.
+fn description(instruction: &Instruction, findings: &mut Findings) {
+    let names: Vec<&str> = match &instruction.kind {
+        Kind::From(from) => from.name.iter().map(|name| name.text.as_str()).collect(),
+        Kind::Arg(args) => args.iter().map(|arg| arg.name.text.as_str()).collect(),
+        _ => return,
+    };
+    let (Some(comment), Some(first)) = (instruction.comments.last(), names.first()) else { return };
+    if names.contains(&comment.split(' ').next().unwrap_or_default()) {
+        return;
+    }
+    let example = if names.len() > 1 { "<arg_key>" } else { first };
+    let message = format!(
+        "Comment for {} should follow the format: `# {example} <description>`",
+        instruction.kind.name()
+    );
+    findings.add(Rule::InvalidDefinitionDescription, instruction.at(), message);
 }
 
 fn json_recommended(instruction: &Instruction, findings: &mut Findings) {

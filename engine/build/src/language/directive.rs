@@ -24,13 +24,16 @@ pub struct Directives {
     pub(crate) lines: usize,
 }
 
-/// `# check=skip=RULE,RULE;error=true`
+/// `# check=skip=RULE,RULE;error=true;experimental=RULE`
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// Rules that are not to be reported; `all` is all of them.
     pub skip: Vec<String>,
     /// Whether a finding fails the build.
     pub error: bool,
+    /// Which rules are reported that are not unless they are asked for; `all` is all of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub experimental: Vec<String>,
 }
 
 impl Default for Directives {
@@ -99,7 +102,9 @@ fn check(value: &str, check: &mut Check, at: Position, errors: &mut Vec<Error>) 
             }
             Some(("error", "true" | "1" | "t" | "T" | "TRUE" | "True")) => check.error = true,
             Some(("error", "false" | "0" | "f" | "F" | "FALSE" | "False")) => check.error = false,
-            Some(("experimental", _)) => {}
+            Some(("experimental", rules)) => {
+                check.experimental.extend(rules.split(',').map(|rule| rule.trim().to_owned()));
+            }
             _ => errors.push(Error::new(at, Problem::CheckOption(part.to_owned()))),
         }
     }

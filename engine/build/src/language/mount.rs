@@ -15,7 +15,8 @@ use std::collections::BTreeMap;
 /// A mount whose variables are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Where it is mounted, as it is written; absent where the kind has a place of its own.
+    /// Where it is mounted, as it is written. Absent: at a secret's or an agent's usual place, the others at
+    /// the command's working directory.
     pub target: Option<String>,
     /// What is mounted.
     pub kind: Kind,
@@ -161,15 +162,12 @@ impl Mount {
         let target = text("target");
         let from = text("from");
         let source = text("source").unwrap_or_default();
-        let needed = || format!("a mount of type {kind} needs a target=PATH");
         let kind = match kind {
             "bind" => {
-                target.as_ref().ok_or_else(needed)?;
                 let writable = truth(fields, "rw")?.unwrap_or(!truth(fields, "ro")?.unwrap_or(true));
                 Kind::Bind { from, source, writable }
             }
             "cache" => {
-                target.as_ref().ok_or_else(needed)?;
                 let read_only = truth(fields, "ro")?.unwrap_or(!truth(fields, "rw")?.unwrap_or(true));
                 let sharing = match text("sharing").as_deref() {
                     None | Some("shared") => Sharing::Shared,
@@ -183,10 +181,7 @@ impl Mount {
                 };
                 Kind::Cache { id: text("id"), from, source, sharing, read_only, looks: looks(fields, 0o755)? }
             }
-            "tmpfs" => {
-                target.as_ref().ok_or_else(needed)?;
-                Kind::Tmpfs { size: text("size").map_or(Ok(0), |size| bytes(&size))? }
-            }
+            "tmpfs" => Kind::Tmpfs { size: text("size").map_or(Ok(0), |size| bytes(&size))? },
             "secret" => {
                 let id = text("id").or_else(|| target.as_deref().and_then(last_part).map(str::to_owned));
                 let id = id
@@ -325,6 +320,9 @@ mod tests {
             }
         );
         assert_eq!(kind("type=tmpfs,target=/t,size=64m"), Kind::Tmpfs { size: 64 << 20 });
+        let here = Mount::parse("ro").expect("the working directory is a place too");
+        assert_eq!(here.target, None);
+        assert_eq!(here.kind, Kind::Bind { from: None, source: String::new(), writable: false });
         let looks = Looks { mode: 0o400, uid: 0, gid: 0 };
         let secret = |id: &str, env: Option<&str>, required| Kind::Secret {
             id: id.into(),
@@ -346,8 +344,6 @@ mod tests {
     #[test]
     fn what_makes_no_sense_says_so() {
         for (text, wanted) in [
-            ("type=bind", "needs a target"),
-            ("type=cache", "needs a target"),
             ("type=nfs,target=/x", "unsupported mount type \"nfs\""),
             ("type=bind,target=/x,size=1", "unexpected key 'size'"),
             ("type=tmpfs,target=/x,size=much", "invalid value for size"),

@@ -5,7 +5,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
 use glassdock_build::language::expand::{Rules, expand};
 use glassdock_build::language::{Instruction, Kind as Word_, Word};
 use glassdock_build::plan::{Base, PREDEFINED, Plan, PlanError, Wish as PlanWish, platform_arguments};
@@ -15,11 +14,10 @@ use glassdock_image::images::{Image, Lease};
 use glassdock_image::{Platform, Reference};
 use glassdock_registry::client::Credentials;
 use glassdock_trace::{Body, Trace};
-use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::announce::{Announced, Manner};
+use super::announce::Announced;
 use super::context::Context;
 use super::remember::Unwritten;
 use super::request::Wish;
@@ -45,8 +43,8 @@ pub struct Builder {
     pub wish: Wish,
     /// Who asks registries, by their names.
     pub auth: BTreeMap<String, Credentials>,
-    /// Whom all is told.
-    pub told: UnboundedSender<Bytes>,
+    /// The words for the client.
+    pub words: Words,
     /// The files.
     pub context: Context,
     /// What the client lends beside them.
@@ -116,11 +114,6 @@ impl Builder {
         for image in &cache_from {
             hold(&lease, image);
         }
-        let manner = match (self.wish.quiet, self.wish.steps) {
-            (true, _) => Manner::Quiet,
-            (false, true) => Manner::Steps,
-            (false, false) => Manner::Classic,
-        };
         let shared = Shared {
             lease,
             cache_from,
@@ -128,7 +121,7 @@ impl Builder {
             pulls: Mutex::default(),
             engine: self.engine,
             part: self.part,
-            words: Words::new(self.told, manner),
+            words: self.words,
             lent: self.lent,
             consumed: Mutex::default(),
             steps: Semaphore::new(std::thread::available_parallelism().map_or(2, usize::from).max(2)),

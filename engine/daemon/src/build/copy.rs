@@ -230,9 +230,27 @@ pub fn make_folder(
         }
     }
     change(engine, trace, lease, context, below, &below.lower, stamp, |root| {
-        root.create_dir_all(Path::new(folder), 0o755)?;
+        folders(root, Path::new(folder))?;
         Ok((PathBuf::from(folder), None))
     })
+}
+
+/// Makes a folder, and those above it. A file in the way is told by its name.
+fn folders(root: &Root, path: &Path) -> Result<(), Error> {
+    let made = root.create_dir_all(path, 0o755);
+    if made.as_ref().is_ok_and(|place| place.is_dir().unwrap_or(false)) {
+        return Ok(());
+    }
+    let is_file = |path: &&Path| root.resolve(path).is_ok_and(|place| !place.is_dir().unwrap_or(true));
+    if let Some(file) = path.ancestors().find(is_file) {
+        return Err(Error::invalid(format!(
+            "cannot make the folder {}: {} is not a directory (ENOTDIR): take another path, or remove that \
+             file in a step before this one",
+            path.display(),
+            file.display()
+        )));
+    }
+    made.map(drop).map_err(|error| Error::of(Kind::Invalid, &error))
 }
 
 /// Does `work` on a stack that takes changes, and makes a layer of them. The folders on the way to the
@@ -317,7 +335,7 @@ fn write<'a>(
     let into =
         slash || is_folder || any_folder || copying.parents || gathered.several || !archives.is_empty();
     let folder = if into { destination.clone() } else { clean(&format!("{destination}/..")) };
-    root.create_dir_all(Path::new(&folder), 0o755).map_err(|error| Error::of(Kind::Invalid, &error))?;
+    folders(root, Path::new(&folder))?;
     let folder = root.follow(Path::new(&folder))?;
     let owner = match copying.owner.as_str() {
         "" => None,

@@ -80,7 +80,13 @@ pub(crate) async fn build(mut call: Call) -> Reply {
     let (sender, lines) = stream::lines();
     let (engine, trace) = stream::parts(&call);
     let gone = call.gone();
-    let told = sender.clone();
+    let manner = match (wish.quiet, wish.steps) {
+        (true, _) => announce::Manner::Quiet,
+        (false, true) => announce::Manner::Steps,
+        (false, false) => announce::Manner::Classic,
+    };
+    let words = words::Words::new(sender.clone(), manner);
+    let heard = words.heard();
     let kept = std::sync::Arc::clone(&part);
     let work = async move {
         let place = wish.dockerfile.clone();
@@ -94,10 +100,10 @@ pub(crate) async fn build(mut call: Call) -> Reply {
                 engine.blocking(receive).await?
             }
         };
-        Box::pin(builder::Builder { engine, trace, part: kept, wish, auth, told, context, lent }.build())
+        Box::pin(builder::Builder { engine, trace, part: kept, wish, auth, words, context, lent }.build())
             .await
     };
-    Box::pin(stream::reply_unless(gone, Some(part), sender, lines, Box::pin(work))).await
+    Box::pin(stream::reply_unless(gone, Some(part), sender, lines, heard, Box::pin(work))).await
 }
 
 fn root_of(engine: &std::sync::Arc<crate::engine::Engine>) -> &std::path::Path {

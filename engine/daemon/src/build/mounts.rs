@@ -115,6 +115,19 @@ pub(super) fn inputs(
     Ok((inputs, files))
 }
 
+/// Where a mount is mounted; `None` where its kind has a place of its own.
+fn place(mount: &Mount, working_dir: &str) -> Result<Option<String>, &'static str> {
+    let here = match mount.kind {
+        Kind::Bind { .. } | Kind::Cache { .. } | Kind::Tmpfs { .. } => Some("."),
+        Kind::Secret { .. } | Kind::Ssh { .. } => None,
+    };
+    let target = mount.target.as_deref().or(here).map(|path| workdir(working_dir, path));
+    if target.as_deref() == Some("/") {
+        return Err("invalid mount target \"/\": say target=PATH, of a place below it");
+    }
+    Ok(target)
+}
+
 /// What is ready for a container; it goes when this is dropped, after the container.
 #[derive(Debug, Default)]
 pub(super) struct Ready {
@@ -170,7 +183,8 @@ impl Ready {
     ) -> Result<Self, Error> {
         let mut ready = Self::default();
         for (text, mount) in mounts {
-            let target = mount.target.as_deref().map(|path| workdir(working_dir, path));
+            let target = place(&mount, working_dir)
+                .map_err(|problem| Error::invalid(format!("RUN --mount={text}: {problem}")))?;
             let below = mount.from().map(|from| others.get(from).cloned().unwrap_or_default());
             match mount.kind {
                 Kind::Bind { source, writable, .. } => {

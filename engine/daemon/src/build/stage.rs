@@ -15,9 +15,13 @@ use super::copy::Below;
 use super::words::Words;
 use crate::error::{Error, Kind};
 
-/// All variables and labels have at most so many bytes: more than any program can be given, and few enough
-/// that a file of short lines can't take the daemon's memory.
-const LARGEST_CONFIG: usize = 8 << 20;
+/// All variables, labels and lines of history have at most so many bytes: more than any program can be given,
+/// few enough that a file of short lines can't take the daemon's memory, and the config can still be read.
+const LARGEST_CONFIG: usize = 7 << 20;
+
+/// So much of configs is hashed only to tell the ids of steps in between, in bytes. Each id is the digest of the
+/// whole config, which grows with each step: for thousands of long ones that would be most of a build's time.
+const MOST_TOLD: usize = 64 << 20;
 
 /// A stage, as far as it is built.
 #[derive(Clone, Debug)]
@@ -33,6 +37,8 @@ pub struct Stage {
     /// The build's arguments that are declared here.
     pub(super) arguments: BTreeMap<String, String>,
     state: change::State,
+    /// How much was hashed to tell the ids of steps.
+    hashed: usize,
     /// Whether a step was not known: then no later one is either.
     pub(super) missed: bool,
     /// Whom its steps are told.
@@ -65,7 +71,8 @@ impl Stage {
 
     fn new(config: Config, layers: Vec<Descriptor>, key: String, words: Words) -> Self {
         let state = change::State::default();
-        Self { config, layers, base: None, key, arguments: BTreeMap::new(), state, missed: false, words }
+        let arguments = BTreeMap::new();
+        Self { config, layers, base: None, key, arguments, state, hashed: 0, missed: false, words }
     }
 
     /// The same as what another stage stands on: arguments end with their stage.
@@ -99,6 +106,23 @@ impl Stage {
         }
         let bytes = serde_json::to_vec(&self.config).map_err(|error| Error::of(Kind::Internal, &error))?;
         Ok(Digest::of(&bytes).to_string())
+    }
+
+    /// The id after a step, to tell it; `None` once telling it takes too much.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stage::id`].
+    pub(super) fn told_id(&mut self) -> Result<Option<String>, Error> {
+        if self.hashed > MOST_TOLD {
+            return Ok(None);
+        }
+        if let Some(id) = self.untouched() {
+            return Ok(Some(id.to_string()));
+        }
+        let bytes = serde_json::to_vec(&self.config).map_err(|error| Error::of(Kind::Internal, &error))?;
+        self.hashed += bytes.len();
+        Ok(Some(Digest::of(&bytes).to_string()))
     }
 
     /// What steps stand on: its files are there.
@@ -212,10 +236,12 @@ impl Stage {
             .map_err(|error| Error::invalid(error.problem.to_string()))?;
         let process = &self.config.config;
         let labels = process.labels.iter().map(|(name, value)| name.len() + value.len());
-        let size = process.env.iter().map(String::len).chain(labels).sum::<usize>();
+        let past = self.config.history.iter().filter_map(|line| line.created_by.as_ref()).map(String::len);
+        let size = process.env.iter().map(String::len).chain(labels).chain(past).sum::<usize>();
         if size > LARGEST_CONFIG {
             return Err(Error::invalid(format!(
-                "the environment and the labels are larger than {LARGEST_CONFIG} bytes"
+                "the environment, the labels and the history are larger than {LARGEST_CONFIG} bytes: an image's \
+                 config can't be so large; set fewer or shorter variables"
             )));
         }
         Ok(())

@@ -90,7 +90,7 @@ impl Task {
             self.words.done(Some(&id));
         } else {
             self.words.done(None);
-            let mut last = id;
+            let mut last = Some(id);
             for (index, trigger) in triggers.iter().enumerate() {
                 let read = language::read_instructions(trigger).map_err(|errors| {
                     let message = errors.first().map(|error| error.problem.to_string()).unwrap_or_default();
@@ -113,14 +113,17 @@ impl Task {
                     self.words.done(None);
                 }
             }
-            self.words.text(&format!(" ---> {}\n", short(&last)));
+            if let Some(last) = last {
+                self.words.text(&format!(" ---> {}\n", short(&last)));
+            }
         }
         for instruction in &shared.file.instructions[begin..end] {
             number += 1;
+            self.words.room().await;
             step(number, None, instruction);
             let done = self.step(&mut stage, instruction, done).await;
             match done.map_err(|error| self.stopped(instruction, error))? {
-                Some(id) => self.words.done(Some(&id)),
+                Some(id) => self.words.done(id.as_deref()),
                 None => {
                     self.words.stopped(&shared.wish.dockerfile, &shared.context.dockerfile, instruction);
                     return Ok(None);
@@ -137,16 +140,22 @@ impl Task {
         Error::new(error.kind(), self.words.placed(error.message()))
     }
 
-    /// Carries out one instruction; gives the id of the image so far, or nothing if its command failed.
+    /// Carries out one instruction; gives the id of the image so far, if it is told, or nothing if its command
+    /// failed.
     async fn step(
         &self,
         stage: &mut Stage,
         instruction: &Instruction,
         done: &BTreeMap<usize, Stage>,
-    ) -> Result<Option<String>, Error> {
+    ) -> Result<Option<Option<String>>, Error> {
         let (shared, trace, index) = (&self.shared, &self.trace, self.index);
-        // As many steps at once as the machine can do; a stage that waits for another holds up none.
-        let _turn = shared.steps.acquire().await;
+        // As many steps at once as the machine can do; a stage that waits for another holds up none. Who has the
+        // turn never waits: the others may, for the turn, with more words than are held back.
+        let _place = tokio::select! {
+            biased;
+            place = shared.steps.acquire() => Some(place),
+            () = self.words.has_turn() => None,
+        };
         if let Word_::Arg(args) = &instruction.kind {
             shared.consume(args.iter().map(|arg| arg.name.text.as_str()));
         }
@@ -175,9 +184,9 @@ impl Task {
         let inside = span.trace().clone();
         let result = Box::pin(stage.step(shared, &inside, instruction, &others)).await;
         // The id is the digest of the whole config: it is made once a step.
-        let result = result.and_then(|well| well.then(|| stage.id()).transpose());
+        let result = result.and_then(|well| well.then(|| stage.told_id()).transpose());
         if let (Body::BuildInstruction { image, .. }, Ok(Some(id))) = (span.body_mut(), &result) {
-            *image = Some(id.clone());
+            image.clone_from(id);
         }
         span.finish(result)
     }

@@ -1,8 +1,9 @@
 //! What a build says: the words of Docker's classic builder, a JSON object a line.
 //!
 //! Stages are built side by side, and told one after the other, as if they were built so: the words
-//! of a stage that is not at its turn are held back. Not without bound: who runs a command waits
-//! with reading its output ([`Words::room`]), and so, in the end, does the command.
+//! of a stage that is not at its turn are held back. Not without bound, and neither is what a slow client
+//! has not taken yet: who runs a command waits with reading its output ([`Words::room`]), and so, in the end,
+//! does the command.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +17,9 @@ use super::announce::{Manner, Now};
 
 /// So much is held back of one stage, in bytes, before its command waits.
 const MOST_HELD: usize = 4 << 20;
+
+/// So much is sent that the client has not taken, in bytes, before all that build wait.
+const MOST_UNHEARD: usize = 4 << 20;
 
 /// The way to whoever listens.
 #[derive(Clone, Debug)]
@@ -42,11 +46,23 @@ struct State {
     now: usize,
     over: BTreeSet<usize>,
     held: BTreeMap<usize, Vec<Bytes>>,
+    /// How much was sent that the client has not taken, in bytes.
+    unheard: usize,
 }
 
 impl Turns {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// A client that left hears nothing; the build ends by itself then.
+    fn tell(&mut self, told: &UnboundedSender<Bytes>, line: Bytes) {
+        let length = line.len();
+        if told.send(line).is_ok() {
+            self.unheard += length;
+        }
     }
 }
 
@@ -71,7 +87,7 @@ impl Words {
             state.now += 1;
             let now = state.now;
             for line in state.held.remove(&now).unwrap_or_default() {
-                let _ = self.told.send(line);
+                state.tell(&self.told, line);
             }
         }
         self.turns.changed.notify_waiters();
@@ -82,7 +98,18 @@ impl Words {
         let mut state = self.turns.state();
         state.now = self.turn;
         for line in state.held.remove(&self.turn).unwrap_or_default() {
-            let _ = self.told.send(line);
+            state.tell(&self.told, line);
+        }
+    }
+
+    /// Who is to be told of each line that the client takes.
+    pub fn heard(&self) -> impl Fn(&Bytes) + Send + 'static {
+        let turns = Arc::clone(&self.turns);
+        move |line| {
+            let mut state = turns.state();
+            state.unheard = state.unheard.saturating_sub(line.len());
+            drop(state);
+            turns.changed.notify_waiters();
         }
     }
 
@@ -92,9 +119,24 @@ impl Words {
             let mut changed = std::pin::pin!(self.turns.changed.notified());
             // From here on no change is missed.
             changed.as_mut().enable();
-            let held =
-                self.turns.state().held.get(&self.turn).map_or(0, |held| held.iter().map(Bytes::len).sum());
-            if held < MOST_HELD {
+            {
+                let state = self.turns.state();
+                let held: usize =
+                    state.held.get(&self.turn).map_or(0, |held| held.iter().map(Bytes::len).sum());
+                if held < MOST_HELD && state.unheard < MOST_UNHEARD {
+                    return;
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits for the turn.
+    pub async fn has_turn(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.turns.changed.notified());
+            changed.as_mut().enable();
+            if self.turns.state().now == self.turn {
                 return;
             }
             changed.await;
@@ -141,8 +183,7 @@ impl Words {
     pub fn line(&self, line: Bytes) {
         let mut state = self.turns.state();
         if state.now == self.turn || self.manner == Manner::Steps {
-            // A client that left hears nothing; the build ends by itself then.
-            let _ = self.told.send(line);
+            state.tell(&self.told, line);
         } else {
             state.held.entry(self.turn).or_default().push(line);
         }
@@ -156,7 +197,8 @@ impl Words {
     }
 
     pub(super) fn send(&self, value: &Value) {
-        let mut line = value.to_string().into_bytes();
+        // A value that was just made is JSON.
+        let mut line = serde_json::to_vec(value).unwrap_or_default();
         line.extend_from_slice(b"\r\n");
         self.line(Bytes::from(line));
     }
@@ -232,6 +274,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_takes_nothing_holds_all_up() {
+        let (sender, mut lines) = unbounded_channel();
+        let first = Words::new(sender, Manner::Classic);
+        let (second, heard) = (first.at(1), first.heard());
+        first.text(&"x".repeat(MOST_UNHEARD));
+        for words in [&first, &second] {
+            let waits = tokio::time::timeout(std::time::Duration::from_millis(20), words.room());
+            assert!(waits.await.is_err());
+        }
+        heard(&lines.recv().await.expect("a line"));
+        first.room().await;
+        second.room().await;
+    }
+
+    #[tokio::test]
     async fn who_fails_is_heard_and_who_says_too_much_waits() {
         let (sender, mut lines) = unbounded_channel();
         let first = Words::new(sender, Manner::Classic);
@@ -241,7 +298,12 @@ mod tests {
         assert!(waits.await.is_err());
         first.room().await;
         second.failed(1, "no");
-        assert!(heard(&mut lines).ends_with("x!"));
+        let (mut all, heard) = (Vec::new(), first.heard());
+        while let Ok(line) = lines.try_recv() {
+            heard(&line);
+            all.push(line);
+        }
+        assert!(all.len() == 2 && all[1].starts_with(b"{\"error"));
         second.room().await;
     }
 }

@@ -27,16 +27,17 @@ pub(crate) fn reply(
     lines: UnboundedReceiver<Bytes>,
     work: impl Future<Output = Result<(), Error>> + Send + 'static,
 ) -> impl Future<Output = Reply> + Send {
-    reply_unless(CancellationToken::new(), operation, sender, lines, Box::pin(work))
+    reply_unless(CancellationToken::new(), operation, sender, lines, |_| (), Box::pin(work))
 }
 
 /// As [`reply`], for work that may say nothing for long: it ends too when the client is `gone` before the
-/// first line.
+/// first line. `heard` is told of each line that the client takes.
 pub(crate) async fn reply_unless(
     gone: CancellationToken,
     operation: Option<Arc<Use>>,
     sender: UnboundedSender<Bytes>,
     mut lines: UnboundedReceiver<Bytes>,
+    heard: impl Fn(&Bytes) + Send + 'static,
     work: impl Future<Output = Result<(), Error>> + Send + 'static,
 ) -> Reply {
     // An error before the first line goes back here; one after it, into the stream.
@@ -69,7 +70,12 @@ pub(crate) async fn reply_unless(
         (_, error) => error.map(|error| progress::error(error.message())),
     };
     let rest = UnboundedReceiverStream::new(lines).chain(tokio_stream::iter(late));
-    let stream = tokio_stream::iter(first).chain(rest).map(Ok::<Bytes, std::io::Error>);
+    let all = tokio_stream::iter(first).chain(rest);
+    let stream = all.map(move |line| {
+        heard(&line);
+        line
+    });
+    let stream = stream.map(Ok::<Bytes, std::io::Error>);
     Ok(reply::stream("application/json", stream))
 }
 

@@ -179,7 +179,14 @@ fn what_fails_says_where_and_leaves_nothing() {
             " (step 3/3, dockerfile line 3)",
         ),
         ("FROM busybox\nUSER nobody-there\nRUN true\n", 1, " (step 3/3, dockerfile line 3)"),
-        ("FROM busybox\nWORKDIR /etc/passwd/x\n", 1, " (step 2/2, dockerfile line 2)"),
+        (
+            "FROM busybox\nWORKDIR /etc/passwd\n",
+            1,
+            "cannot make the folder /etc/passwd: /etc/passwd is not a directory (ENOTDIR)",
+        ),
+        ("FROM busybox\nWORKDIR /etc/passwd/x\n", 1, "/etc/passwd/x: /etc/passwd is not a directory"),
+        ("FROM busybox\nCOPY a /etc/passwd/x/\n", 1, "/etc/passwd/x: /etc/passwd is not a directory"),
+        ("FROM busybox\nCOPY a /etc/passwd/\n", 1, " (step 2/2, dockerfile line 2)"),
         ("FROM busybox\nCOPY --chown=nobody-there a /\n", 1, " (step 2/2, dockerfile line 2)"),
     ];
     for (dockerfile, status, wanted) in cases {

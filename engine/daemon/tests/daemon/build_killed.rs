@@ -17,7 +17,7 @@ fn nothing_is_left(lab: &Lab) {
     assert!(!mounts.contains(&lab.root().display().to_string()), "{mounts}");
 }
 
-/// Begins a build, and waits until its command runs; the command's process, and the client, whose build would
+/// Begins a build, and waits until its `sleep` runs; the command's process, and the client, whose build would
 /// end if it left.
 fn begun(lab: &Lab, query: &str, dockerfile: &str) -> (u64, UnixStream) {
     let mut tar = tar::Builder::new(Vec::new());
@@ -30,7 +30,9 @@ fn begun(lab: &Lab, query: &str, dockerfile: &str) -> (u64, UnixStream) {
     stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).expect("sent");
     let running = || {
         let (_, list) = lab.json("GET", "/containers/json", "");
-        let id = list[0]["Id"].as_str()?;
+        let sleeps =
+            |one: &&serde_json::Value| one["Command"].as_str().is_some_and(|it| it.contains("sleep"));
+        let id = list.as_array()?.iter().find(sleeps)?["Id"].as_str()?;
         lab.json("GET", &format!("/containers/{id}/json"), "").1["State"]["Pid"].as_u64()
     };
     assert!(eventually(|| running().is_some_and(|pid| pid > 0)), "the step runs");
@@ -47,6 +49,31 @@ fn the_step_of_a_build_goes_with_its_daemon() {
         nothing_is_left(&lab);
         assert!(!Path::new(&format!("/proc/{pid}")).exists(), "the command goes on");
         assert_eq!(lab.request("GET", "/images/never/json", "").0, 404);
+    }
+}
+
+#[test]
+fn what_a_killed_build_had_not_written_down_is_done_again() {
+    let Some(mut lab) = lab() else { return };
+    // Steps without a layer are remembered with the next one that has some; the kill comes before and after that.
+    for (number, before) in [(0, ""), (1, "RUN echo kept >/kept\n")] {
+        let steps = format!("ENV A={number}\n{before}ENV B=$A\nLABEL c=$B\nEXPOSE 80\n");
+        let first = format!("FROM busybox\n{steps}RUN sleep 600\n");
+        let (_, client) = begun(&lab, "", &first);
+        lab.kill();
+        drop(client);
+        lab.start();
+        nothing_is_left(&lab);
+        let again = format!("FROM busybox\n{steps}RUN test $B = {number}\n");
+        let words = post(&lab, "t=again", "", &[("Dockerfile", again.as_bytes())]);
+        assert!(words.contains("Successfully built"), "{words}");
+        // What was written down is known, and the rest is what it was to be.
+        assert_eq!(words.contains("Using cache"), number == 1, "{words}");
+        let config = lab.json("GET", "/images/again/json", "").1["Config"].clone();
+        assert_eq!(config["Labels"], json!({ "c": number.to_string() }));
+        assert_eq!(config["ExposedPorts"], json!({ "80/tcp": {} }));
+        let third = post(&lab, "", "", &[("Dockerfile", again.as_bytes())]);
+        assert_eq!(third.matches("Using cache").count(), again.lines().count() - 1, "{third}");
     }
 }
 

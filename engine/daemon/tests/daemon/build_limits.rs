@@ -44,6 +44,62 @@ fn a_hundred_thousand_files_take_little() {
 }
 
 #[test]
+fn stages_that_say_much_do_not_hold_up_the_one_that_is_heard() {
+    let Some(lab) = lab() else { return };
+    // More of them than steps are done at once.
+    let noisy = std::thread::available_parallelism().map_or(2, usize::from).max(2);
+    let mut dockerfile = "FROM busybox AS first\nRUN sleep 1\nRUN echo one\nRUN echo two\n".to_owned();
+    let mut copies = "FROM busybox\nCOPY --from=first /bin/true /first\n".to_owned();
+    for number in 0..noisy {
+        let run = "RUN yes 'a line that somebody should read' | head -c 6000000";
+        dockerfile.push_str(&format!("FROM busybox AS n{number}\n{run}\n"));
+        copies.push_str(&format!("COPY --from=n{number} /bin/true /n{number}\n"));
+    }
+    dockerfile.push_str(&copies);
+    let (send, answer) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(|| send.send(post(&lab, "", "", &[("Dockerfile", dockerfile.as_bytes())])));
+        let words = answer.recv_timeout(std::time::Duration::from_secs(120));
+        if words.is_err() {
+            // The client's thread ends with the daemon.
+            let _ = Command::new("kill").args(["-9", &lab.daemon_pid().to_string()]).status();
+        }
+        let words = words.expect("the build ends");
+        assert!(words.contains("Successfully built") && words.len() > noisy * 6_000_000, "{}", words.len());
+    });
+}
+
+#[test]
+fn a_client_that_reads_nothing_takes_no_memory() {
+    let Some(lab) = lab() else { return };
+    let dockerfile = "FROM busybox\nRUN yes 'a line that nobody reads' | head -c 300000000; touch /over\n";
+    let (before, _client) = (peak(&lab), silent(&lab, dockerfile));
+    let listed = || lab.json("GET", "/containers/json", "").1.as_array().map_or(0, Vec::len);
+    assert!(eventually(|| listed() == 1));
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    // The command waits, and all is still to be said.
+    assert_eq!(listed(), 1);
+    let grown = peak(&lab).saturating_sub(before);
+    assert!(grown < 48 * 1024, "the daemon took {grown} KiB more");
+    drop(_client);
+    nothing_is_left(&lab);
+}
+
+/// A client that asks for a build, and reads nothing of what it says.
+fn silent(lab: &Lab, dockerfile: &str) -> std::os::unix::net::UnixStream {
+    use std::io::Write;
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(dockerfile.len() as u64);
+    tar.append_data(&mut header, "Dockerfile", dockerfile.as_bytes()).expect("written");
+    let body = tar.into_inner().expect("an archive");
+    let mut stream = std::os::unix::net::UnixStream::connect(lab.socket()).expect("the daemon");
+    let head = format!("POST /build HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body)).expect("sent");
+    stream
+}
+
+#[test]
 fn attributes_of_files_come_along() {
     let Some(lab) = lab() else { return };
     let mut tar = tar::Builder::new(Vec::new());

@@ -52,6 +52,27 @@ fn files_with(folder: &Path, needle: &str) -> Vec<std::path::PathBuf> {
 }
 
 #[test]
+fn a_mount_without_a_target_is_at_the_working_directory() {
+    let Some(lab) = lab() else { return };
+    let dockerfile = "\
+FROM busybox\n\
+WORKDIR /here\n\
+RUN --mount=ro cat a && ! touch b 2> /dev/null\n\
+RUN --mount=type=tmpfs grep -c ' /here tmpfs ' /proc/mounts && ! ls a 2> /dev/null\n\
+RUN --mount=type=cache echo kept > file && test ! -e a\n";
+    let folder = context(&[("Dockerfile", dockerfile), ("a", "of the context\n")]);
+    let Some(output) = build(&lab, folder.path(), &[]) else { return };
+    let words = said(&output);
+    assert!(output.status.success() && words.contains("of the context\n"), "{words}");
+    // It can't be put over everything.
+    let dockerfile = "FROM busybox\nRUN --mount=type=bind ls\n";
+    let folder = context(&[("Dockerfile", dockerfile)]);
+    let Some(output) = build(&lab, folder.path(), &[]) else { return };
+    let words = said(&output);
+    assert!(!output.status.success() && words.contains("invalid mount target \"/\""), "{words}");
+}
+
+#[test]
 fn files_of_contexts_stages_and_caches_are_mounted() {
     let Some(lab) = lab() else { return };
     let dockerfile = "\

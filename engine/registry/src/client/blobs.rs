@@ -1,12 +1,14 @@
 //! Blobs: fetched into the content store, with a break in the middle if need be.
 //!
 //! ```text
-//!   network ──► pieces of about 1 MiB ──► hash and write, on a thread ──► the store's ingest
+//!   network ──► pieces of at most about 1 MiB ──► hash and write, on a thread ──► the store's ingest
 //!                    └ the next piece comes in while the last one is written
 //! ```
 //!
 //! No more than two pieces of a blob are in memory. What is written stays when the fetch
 //! breaks off, and the next request asks for the rest by a `Range`.
+
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use glassdock_image::content::{Error as StoreError, Ingest};
@@ -22,6 +24,9 @@ use super::{Error, retry};
 
 /// How much is gathered before it is written.
 const PIECE: usize = 1024 * 1024;
+
+/// How long it is gathered: of what comes slowly the progress is to be seen.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Where a blob is on its way in: moved between the task that receives and the thread that writes.
 struct Filling {
@@ -201,7 +206,8 @@ fn too_much(digest: &Digest, expected: u64, actual: u64) -> Error {
 async fn gather(reply: &mut Reply, surplus: &mut u64) -> (Vec<Bytes>, Option<Result<(), Error>>) {
     let mut pieces = Vec::new();
     let mut size = 0;
-    while size < PIECE {
+    let begun = Instant::now();
+    while size < PIECE && (size == 0 || begun.elapsed() < PATIENCE) {
         match reply.chunk().await {
             Ok(Some(mut bytes)) => {
                 let skipped = usize::try_from(*surplus).unwrap_or(usize::MAX).min(bytes.len());

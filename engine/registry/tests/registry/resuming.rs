@@ -1,11 +1,12 @@
-//! A push whose connection breaks in the middle, as on a bad line, and goes on where it was.
+//! Bad lines: a push whose connection breaks in the middle goes on where it was, and of a slow pull it is seen
+//! how far it is.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use glassdock_image::{Digest, Images, Platform, Reference};
-use glassdock_registry::client::{Client, ClientConfig, Silent};
+use glassdock_registry::client::{Client, ClientConfig, LayerState, Progress, Silent, Update};
 use glassdock_trace::Trace;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -49,12 +50,10 @@ async fn brittle(address: String) -> String {
     own
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_push_that_breaks_off_goes_on_where_it_was() {
-    let registry = Registry::with(|config| config.idle = Duration::from_secs(2)).await;
-    // A layer that is a tar archive of one file, large enough to break in the middle.
-    let content: Vec<u8> =
-        (0..500_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+/// Pushes an image as `from:1`, whose layer is an archive of one file of about so many bytes that can't be packed;
+/// its manifest and its layer.
+async fn push_image(registry: &Registry, bytes: u32) -> (Vec<u8>, Vec<u8>) {
+    let content: Vec<u8> = (0..bytes / 4).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     let mut builder = tar::Builder::new(Vec::new());
     let mut head = tar::Header::new_gnu();
     head.set_size(content.len() as u64);
@@ -64,10 +63,73 @@ async fn a_push_that_breaks_off_goes_on_where_it_was() {
     let config = json!({"architecture": Platform::host().architecture, "os": "linux",
         "rootfs": {"type": "layers", "diff_ids": [Digest::of(&layer).to_string()]}});
     let config = config.to_string().into_bytes();
-    push_blob(&registry, "from", &config).await;
-    push_blob(&registry, "from", &layer).await;
+    push_blob(registry, "from", &config).await;
+    push_blob(registry, "from", &layer).await;
     let text = manifest(&config, &layer, json!({}));
-    assert_eq!(push_manifest(&registry, "from", "1", &text).await.status().as_u16(), 201);
+    assert_eq!(push_manifest(registry, "from", "1", &text).await.status().as_u16(), 201);
+    (text, layer)
+}
+
+/// A line to `address` on which answers take their time.
+async fn slow(address: String) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let own = listener.local_addr().expect("its address").to_string();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let address = address.clone();
+            tokio::spawn(async move {
+                let Ok(server) = TcpStream::connect(address).await else { return };
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_server, mut to_server) = server.into_split();
+                tokio::spawn(async move {
+                    let _ = tokio::io::copy(&mut from_client, &mut to_server).await;
+                });
+                let mut piece = vec![0; 16 * 1024];
+                while let Ok(count @ 1..) = from_server.read(&mut piece).await {
+                    if to_client.write_all(&piece[..count]).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(40)).await;
+                }
+            });
+        }
+    });
+    own
+}
+
+/// Keeps how much of the layers was there, each time that it was told.
+#[derive(Default)]
+struct Seen(Mutex<Vec<u64>>);
+
+impl Progress for Seen {
+    fn report(&self, update: Update) {
+        if let Update::Layer { state: LayerState::Downloading { current, .. }, .. } = update {
+            self.0.lock().expect("nobody panicked").push(current);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_slow_pull_it_is_seen_how_far_it_is() {
+    let registry = Registry::with(|_| ()).await;
+    // Less than is gathered before it is written.
+    let (_, layer) = push_image(&registry, 600_000).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let images = Images::open(folder.path()).expect("an empty root");
+    let address = slow(registry.url.trim_start_matches("http://").to_owned()).await;
+    let source: Reference = format!("{address}/from:1").parse().expect("a reference");
+    let (seen, client) = (Arc::new(Seen::default()), Client::new(ClientConfig::default()));
+    let told = Arc::clone(&seen);
+    client.pull(&Trace::off(), &source, &Platform::host(), None, &images, told).await.expect("pulled");
+    let seen = seen.0.lock().expect("nobody panicked");
+    let between = seen.iter().filter(|current| **current < layer.len() as u64).count();
+    assert!(between >= 3, "{seen:?} of {}", layer.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_breaks_off_goes_on_where_it_was() {
+    let registry = Registry::with(|config| config.idle = Duration::from_secs(2)).await;
+    let (text, layer) = push_image(&registry, 2_000_000).await;
 
     let folder = tempfile::tempdir().expect("a folder");
     let images = Images::open(folder.path()).expect("an empty root");
