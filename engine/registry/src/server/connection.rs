@@ -144,7 +144,7 @@ async fn serve<S>(
 /// reset the connection, and the client, who sends first and listens then, would never read why
 /// its body was refused.
 async fn linger<S: AsyncRead + Unpin>(mut stream: S) {
-    let mut nowhere = vec![0; 64 * 1024];
+    let mut nowhere = vec![0; 8 * 1024];
     let reading = async {
         while let Ok(Ok(1..)) = tokio::time::timeout(LINGER / 5, stream.read(&mut nowhere)).await {}
     };
