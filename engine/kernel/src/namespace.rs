@@ -164,30 +164,6 @@ pub fn join_process(trace: &Trace, process: BorrowedFd<'_>, pid: u32, kinds: Set
     })
 }
 
-/// Runs `body` with the pid namespace of a running process as the one that children are born in. This
-/// process itself stays in its own, as every process does for its life, and so do children that it makes later;
-/// pid_namespaces(7).
-///
-/// The calling process must have one thread.
-///
-/// # Errors
-///
-/// As [`join_process`].
-pub fn bear_in_pid_of<T>(
-    trace: &Trace,
-    process: BorrowedFd<'_>,
-    pid: u32,
-    body: impl FnOnce() -> T,
-) -> Result<T> {
-    let own = rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty())
-        .map_err(|errno| Error::call("pidfd_open", "this process", std::io::Error::from(errno)))?;
-    join_process(trace, process, pid, Set::EMPTY.with(Kind::Pid))?;
-    let made = body();
-    // Its own is never refused to a process that was allowed to go to another.
-    let _ = setns(std::os::fd::AsFd::as_fd(&own), Kind::Pid.flag(), "this process's own pid namespace");
-    Ok(made)
-}
-
 /// Moves this process into the namespace that a file stands for, such as
 /// `/proc/4711/ns/net`: setns(2).
 ///

@@ -371,7 +371,7 @@ mod tests {
         assert_eq!((point.rw, point.propagation.as_str()), (false, "rslave"));
         let named = bind("data:/c:nocopy").expect("a volume");
         assert_eq!((named.point.kind, named.point.name.as_str(), named.copy), ("volume", "data", false));
-        for (foreign, field) in [("/a:/b:nocopy", "VolumeOptions"), ("a:/b:rslave", "BindOptions")] {
+        for (foreign, field) in [("/a:/b:nocopy", "VolumeOptions"), ("data:/b:rslave", "BindOptions")] {
             assert!(bind(foreign).is_err_and(|error| error.message().contains(field)), "{foreign}");
         }
         assert_eq!(bind("/c").expect("an anonymous volume").point.name, "");

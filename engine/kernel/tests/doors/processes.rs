@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use glassdock_kernel::Error;
-use glassdock_kernel::namespace::{Kind, Set, bear_in_pid_of, join_process, set_names, unshare};
+use glassdock_kernel::namespace::{Kind, Set, join_process, set_names, unshare};
 use glassdock_kernel::process::{
     Child, Exit, Process, Program, Signal, SignalFd, Spawn, clone_child, exec, reap_any, spawn,
 };
@@ -23,7 +23,7 @@ pub(crate) const CASES: &[Case] = &[
     case("reap: orphans fall to the subreaper", &[], orphans),
     case("signalfd: a child's end can be polled", &[], signal_descriptor),
     case("join: all namespaces of a process", &[], join),
-    case("join: a pid namespace, for a child alone", &[], bear_elsewhere),
+    case("join: a pid namespace, time and again, for children", &[], bear_elsewhere),
     case("unshare: a namespace without a process", &[], unshare_cgroup),
     case("spawn: only the named descriptors", &[], spawn_program),
     case("exec: what can't be executed says why", &[], exec_errors),
@@ -156,36 +156,22 @@ fn join() {
 
 fn bear_elsewhere() {
     let own = || fs::read_link("/proc/self/ns/pid").unwrap();
-    let (outside, child) = (own(), Child { namespaces: Set::EMPTY.with(Kind::Pid), ..Child::default() });
-    let there = clone_child(&Trace::off(), &child, || {
+    let (outside, pid) = (own(), Set::EMPTY.with(Kind::Pid));
+    let there = clone_child(&Trace::off(), &Child { namespaces: pid, ..Child::default() }, || {
         std::thread::sleep(Duration::from_secs(60));
         0
     })
     .unwrap();
-    let (trace, events) = recorded();
-    let born = bear_in_pid_of(&trace, there.as_fd(), there.pid(), || {
-        clone_child(&trace, &Child::default(), || {
-            // The second one there; the first one's end would be its end.
-            u8::from(std::process::id() != 2 || own() == outside)
-        })
-    });
-    let process = born.unwrap().unwrap();
-    assert_eq!(process.wait(&Trace::off()).unwrap(), Exit::Status(0), "it is our child all the same");
-    assert_eq!(
-        run(&Child::default(), || u8::from(own() != outside)),
-        Exit::Status(0),
-        "the next is born here"
-    );
+    for number in [2, 3] {
+        join_process(&Trace::off(), there.as_fd(), there.pid(), pid).unwrap();
+        let exit = run(&Child::default(), || u8::from(std::process::id() != number || own() == outside));
+        assert_eq!(exit, Exit::Status(0), "it is there, and our child all the same");
+    }
+    assert_eq!(own(), outside, "who joined stays where it was");
     there.signal(&Trace::off(), Signal::KILL).unwrap();
     there.wait(&Trace::off()).unwrap();
-    assert_eq!(events.kinds(), ["namespace.join", "process.spawn"]);
-    assert!(
-        matches!(
-            bear_in_pid_of(&Trace::off(), there.as_fd(), there.pid(), || ()).map_err(|error| error.errno()),
-            Err(Some(libc::ESRCH))
-        ),
-        "nothing is born where nobody is"
-    );
+    let gone = join_process(&Trace::off(), there.as_fd(), there.pid(), pid).unwrap_err();
+    assert_eq!(gone.errno(), Some(libc::ESRCH), "nothing is born where nobody is");
 }
 
 fn unshare_cgroup() {

@@ -2,13 +2,12 @@
 //!
 //! ```text
 //!   shim: joins the container's pid namespace for its children (setns(2))
-//!     ├──clone3──► the process: enters the cgroup, joins the other namespaces, becomes the program
-//!     └─ joins its own again
+//!     └──clone3──► the process: enters the cgroup, joins the other namespaces, becomes the program
 //! ```
 //!
 //! A process stays in its pid namespace for life, and only its children are born in another
-//! (pid_namespaces(7)). So that is joined before the clone; all else is joined after it, because the shim
-//! itself must stay outside. As its own child, the process ends before nobody but the shim.
+//! (pid_namespaces(7)). So that is joined before the clone, and stays so: after the first process, a shim
+//! makes no other children. All else is joined after the clone, because the shim itself must stay outside.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -104,38 +103,34 @@ impl Server {
             filter: own.filter.clone().filter(|_| !spec.privileged),
         };
         let (process, pid) = (first.process.as_fd(), first.process.pid());
-        let clone = || {
-            process::clone_child(&traces.birth, &Child { role: "exec", ..Child::default() }, || {
-                init::run_further(
-                    Init {
-                        spec: &config,
-                        extras: &extras,
-                        folder: self.bundle.folder(),
-                        privileges,
-                        new: namespace::Set::EMPTY,
-                        given: &[],
-                        cgroup: self.cgroup.as_ref(),
-                        sync,
-                        // Where the host's proc is, a process has the number that the host sees.
-                        trace: traces.child.with_pid(glassdock_kernel::files::host_pid()),
-                        ends,
-                        root: None,
-                        attached: 0,
-                        unproven: None,
-                        secrets: Vec::new(),
-                        terminal: None,
-                    },
-                    &Place { process, pid, kinds: self.kinds.without(Kind::Pid) },
-                )
-            })
-        };
-        let born = if self.kinds.contains(Kind::Pid) {
-            namespace::bear_in_pid_of(&traces.birth, process, pid, clone)
-                .map_err(|error| kernel_step("namespaces", error))?
-        } else {
-            clone()
-        };
-        born.map_err(|error| kernel_step("exec", error))
+        if self.kinds.contains(Kind::Pid) {
+            namespace::join_process(&traces.birth, process, pid, namespace::Set::EMPTY.with(Kind::Pid))
+                .map_err(|error| kernel_step("namespaces", error))?;
+        }
+        process::clone_child(&traces.birth, &Child { role: "exec", ..Child::default() }, || {
+            init::run_further(
+                Init {
+                    spec: &config,
+                    extras: &extras,
+                    folder: self.bundle.folder(),
+                    privileges,
+                    new: namespace::Set::EMPTY,
+                    given: &[],
+                    cgroup: self.cgroup.as_ref(),
+                    sync,
+                    // Where the host's proc is, a process has the number that the host sees.
+                    trace: traces.child.with_pid(glassdock_kernel::files::host_pid()),
+                    ends,
+                    root: None,
+                    attached: 0,
+                    unproven: None,
+                    secrets: Vec::new(),
+                    terminal: None,
+                },
+                &Place { process, pid, kinds: self.kinds.without(Kind::Pid) },
+            )
+        })
+        .map_err(|error| kernel_step("exec", error))
     }
 }
 
