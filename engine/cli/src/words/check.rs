@@ -1,5 +1,7 @@
 //! Values of flags, checked when they are read, with Docker's complaints.
 
+use glassdock_daemon::containers::sysctls::OF_IPC;
+
 use super::Kind;
 use crate::commands::run::{mounts, resources};
 
@@ -251,19 +253,11 @@ fn link(value: &str) -> Result<(), String> {
 }
 
 fn sysctl(value: &str) -> Result<(), String> {
-    const NAMES: &[&str] = &[
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
     let name = value.split_once('=').map(|(name, _)| name);
     match name {
-        Some(name) if NAMES.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.") => {
+        Some(name)
+            if OF_IPC.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.") =>
+        {
             Ok(())
         }
         _ => Err(format!("sysctl '{value}' is not allowed")),

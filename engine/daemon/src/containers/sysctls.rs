@@ -9,7 +9,7 @@ use super::spec::Shared;
 use crate::error::Error;
 
 /// What an IPC namespace has; ipc_namespaces(7).
-const OF_IPC: [&str; 8] = [
+pub const OF_IPC: [&str; 8] = [
     "kernel.msgmax",
     "kernel.msgmnb",
     "kernel.msgmni",
