@@ -42,6 +42,13 @@ pub(crate) struct Init<'a> {
     pub(crate) sync: &'a OwnedFd,
     pub(crate) trace: Trace,
     pub(crate) ends: ProcessEnds,
+    /// What its steps have made so far.
+    pub(crate) made: Made,
+}
+
+/// What a step makes for those after it.
+#[derive(Default)]
+pub(crate) struct Made {
     /// The container's root, attached; from the step `root` to `pivot`.
     pub(crate) root: Option<(mount::Detached, Root)>,
     /// Variables whose values are secret, from the step `secrets` on.
@@ -150,8 +157,8 @@ fn run_steps(init: &mut Init<'_>) -> Result<(), Failed> {
     run_each(init, SET_UP)?;
     wire::send(init.sync, &Report::Ready, &[]).map_err(|error| Failure::Talk(error).in_step("ready"))?;
     // The daemon has its own things to do now.
-    if let Some(unproven) = init.unproven.take() {
-        unproven.prove(&init.trace, init.attached);
+    if let Some(unproven) = init.made.unproven.take() {
+        unproven.prove(&init.trace, init.made.attached);
     }
     wait_for(init, |word| matches!(word, Word::Start)).map_err(|failure| failure.in_step("start"))?;
     run_each(init, BECOME)
@@ -230,7 +237,7 @@ fn read_secrets(init: &mut Init<'_>) -> Step {
         file.take(LONGEST_VALUE).read_to_end(&mut value).map_err(failed)?;
         let mut pair = format!("{}=", variable.name).into_bytes();
         pair.append(&mut value);
-        init.secrets.push(std::ffi::OsString::from_vec(pair));
+        init.made.secrets.push(std::ffi::OsString::from_vec(pair));
     }
     Ok(())
 }
@@ -253,7 +260,8 @@ impl Init<'_> {
 
     /// The root, between the steps that mount it and enter it.
     fn root(&self) -> Result<&Root, Failure> {
-        self.root
+        self.made
+            .root
             .as_ref()
             .map(|(_, root)| root)
             .ok_or_else(|| Failure::Invalid("there is no root yet".to_owned()))

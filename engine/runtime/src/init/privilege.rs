@@ -24,7 +24,7 @@ pub(super) fn connect_stdio(init: &mut Init<'_>) -> Step {
     process::new_session()?;
     let null;
     let (input, output, error): (BorrowedFd<'_>, BorrowedFd<'_>, BorrowedFd<'_>) =
-        match (&init.terminal, &init.ends.outputs) {
+        match (&init.made.terminal, &init.ends.outputs) {
             (Some(terminal), _) => {
                 pty::set_controlling(terminal.as_fd())?;
                 (terminal.as_fd(), terminal.as_fd(), terminal.as_fd())
@@ -45,10 +45,10 @@ pub(super) fn connect_stdio(init: &mut Init<'_>) -> Step {
         };
     descriptor::become_stdio(input, output, error)?;
     let mut streams = vec!["stdout".to_owned(), "stderr".to_owned()];
-    if init.terminal.is_some() || init.ends.input.is_some() {
+    if init.made.terminal.is_some() || init.ends.input.is_some() {
         streams.insert(0, "stdin".to_owned());
     }
-    init.trace.point(Body::StdioAttach { streams, tty: init.terminal.is_some() });
+    init.trace.point(Body::StdioAttach { streams, tty: init.made.terminal.is_some() });
     Ok(())
 }
 
@@ -64,7 +64,7 @@ pub(super) fn become_program(init: &mut Init<'_>) -> Step {
     set_limits(trace, process)?;
     let root = Root::open(Path::new("/"))?;
     let identity = user::look_up(&root, &process.user, init.privileges.user, init.privileges.groups)?;
-    own_stdio(&identity, init.terminal.is_some());
+    own_stdio(&identity, init.made.terminal.is_some());
     if let Some(umask) = process.user.umask {
         rustix::process::umask(rustix::fs::Mode::from_bits_truncate(umask & 0o777));
     }
@@ -79,7 +79,7 @@ pub(super) fn become_program(init: &mut Init<'_>) -> Step {
     capability::drop_to(trace, &kept(init.privileges.capabilities, &identity.user), &identity.user)?;
     // On a file system that trusts no root (NFS) the user may enter what root may not.
     entered.or_else(|_| enter_directory(&process.cwd))?;
-    let program = find_program(process, &identity, std::mem::take(&mut init.secrets))?;
+    let program = find_program(process, &identity, std::mem::take(&mut init.made.secrets))?;
     if process.no_new_privileges
         && let Some(filter) = filter
     {

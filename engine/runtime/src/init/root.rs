@@ -54,9 +54,9 @@ pub(super) fn mount_root(init: &mut Init<'_>) -> Step {
         }
         (None, None) => return Err(Failure::Invalid("the bundle names no root".to_owned())),
     };
-    init.attached = mount::attach_numbered(&init.trace, &detached, &Place::open(&target)?)?;
+    init.made.attached = mount::attach_numbered(&init.trace, &detached, &Place::open(&target)?)?;
     let root = detached.root()?;
-    init.root = Some((detached, root));
+    init.made.root = Some((detached, root));
     Ok(())
 }
 
@@ -122,7 +122,7 @@ pub(super) fn open_console(init: &mut Init<'_>) -> Step {
     let root = init.root()?;
     let pty = open_terminal(init, root)?;
     pty.bind_console(&init.trace, root)?;
-    init.terminal = Some(pty.terminal);
+    init.made.terminal = Some(pty.terminal);
     Ok(())
 }
 
@@ -130,7 +130,7 @@ pub(super) fn open_console(init: &mut Init<'_>) -> Step {
 /// is the first process's.
 pub(super) fn open_own_terminal(init: &mut Init<'_>) -> Step {
     if init.privileges.process.terminal {
-        init.terminal = Some(open_terminal(init, &Root::open(Path::new("/"))?)?.terminal);
+        init.made.terminal = Some(open_terminal(init, &Root::open(Path::new("/"))?)?.terminal);
     }
     Ok(())
 }
@@ -163,10 +163,10 @@ pub(super) fn make_working_directory(init: &mut Init<'_>) -> Step {
 /// A chroot(2) could be left again by a process with CAP_SYS_CHROOT. After
 /// this, the host's tree is in no mount of the namespace.
 pub(super) fn pivot(init: &mut Init<'_>) -> Step {
-    let Some((detached, root)) = init.root.take() else {
+    let Some((detached, root)) = init.made.root.take() else {
         return Err(Failure::Invalid("there is no root yet".to_owned()));
     };
-    init.unproven = mount::pivot_root(&init.trace, &detached, root.path())?;
+    init.made.unproven = mount::pivot_root(&init.trace, &detached, root.path())?;
     if init
         .linux()
         .and_then(|linux| linux.rootfs_propagation.as_deref())

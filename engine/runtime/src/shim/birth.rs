@@ -140,11 +140,7 @@ fn born(
                 sync,
                 trace: init_trace,
                 ends,
-                root: None,
-                attached: 0,
-                unproven: None,
-                secrets: Vec::new(),
-                terminal: None,
+                made: init::Made::default(),
             })
         })
         .map_err(|error| kernel_step("namespaces", error))?

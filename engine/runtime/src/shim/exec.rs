@@ -121,11 +121,7 @@ impl Server {
                     // Where the host's proc is, a process has the number that the host sees.
                     trace: traces.child.with_pid(glassdock_kernel::files::host_pid()),
                     ends,
-                    root: None,
-                    attached: 0,
-                    unproven: None,
-                    secrets: Vec::new(),
-                    terminal: None,
+                    made: init::Made::default(),
                 },
                 &Place { process, pid, kinds: self.kinds.without(Kind::Pid) },
             )
@@ -154,19 +150,17 @@ impl Traces {
             return Self { birth: off.clone(), shim: off.clone(), gathering: None, child: off, told: None };
         };
         let shim = carried.open(channel, Actor::Shim, 1);
-        match process::tape(TOLD) {
-            Ok((writer, tape)) if !carried.is_stepping() => {
-                let gathering = Arc::new(Gathering::new(Arc::clone(channel)));
-                let birth = carried.open_gathering(&gathering, channel, Actor::Shim, 2);
-                let child = carried.open_on(writer, channel, Actor::Init, 3);
-                let told = Some(Told::new(tape, channel));
-                Self { birth, shim, gathering: Some(gathering), child, told }
-            }
-            _ => {
-                let child = carried.open(channel, Actor::Init, 3);
-                Self { birth: shim.clone(), shim, gathering: None, child, told: None }
-            }
+        if !carried.is_stepping()
+            && let Ok((writer, tape)) = process::tape(TOLD)
+        {
+            let gathering = Arc::new(Gathering::new(Arc::clone(channel)));
+            let birth = carried.open_gathering(&gathering, channel, Actor::Shim, 2);
+            let child = carried.open_on(writer, channel, Actor::Init, 3);
+            let told = Some(Told::new(tape, channel));
+            return Self { birth, shim, gathering: Some(gathering), child, told };
         }
+        let child = carried.open(channel, Actor::Init, 3);
+        Self { birth: shim.clone(), shim, gathering: None, child, told: None }
     }
 
     /// Sends what the shim has told of the birth: before it sends on what the process tells.
