@@ -13,7 +13,8 @@ use crate::vocabulary::Body;
 pub const SCHEMA_VERSION: u32 = 1;
 
 /// The first line of a trace file: what recorded it, and on what kind of host.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Header {
     /// The format's version, [`SCHEMA_VERSION`].
     pub schema: u32,
@@ -31,7 +32,8 @@ pub struct Header {
 }
 
 /// One line of a trace.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Event {
     /// Order within the operation, from 1, without gaps.
     pub seq: u64,
@@ -88,7 +90,8 @@ pub enum Actor {
 }
 
 /// Where in a step's life an event stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// The step is about to be done.
@@ -102,7 +105,8 @@ pub enum Phase {
 }
 
 /// How an act went.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Outcome {
     /// Whether it succeeded.
     pub ok: bool,
@@ -164,7 +168,8 @@ impl From<Failure> for Outcome {
 }
 
 /// A literal piece of the world that proves an event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(JsonSchema))]
 pub struct Evidence {
     /// Where it was read: `/proc/4711/mountinfo`, `response headers`.
     pub source: String,

@@ -57,7 +57,8 @@ pub mod render;
 
 pub mod query;
 
-pub mod schema;
+#[cfg(test)]
+mod schema;
 
 pub mod redact;
 
@@ -68,6 +69,8 @@ pub mod diff;
 mod clock;
 
 mod errno;
+
+mod fields;
 
 mod proof;
 

@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::event::{Actor, Event, Outcome, Phase};
+use crate::fields::members;
 use crate::vocabulary::Body;
 
 /// A body's text, if it has been written: `"kind":…,"fields":…`.
@@ -30,15 +31,6 @@ impl Written {
 
 /// Most events' text is shorter than this, in bytes.
 const ROOM: usize = 512;
-
-/// Adds a body's members, without the braces around them.
-fn members(body: &Body, out: &mut Vec<u8>) -> io::Result<()> {
-    let begin = out.len();
-    serde_json::to_writer(&mut *out, body)?;
-    out.remove(begin);
-    out.pop();
-    Ok(())
-}
 
 /// Adds `,"name":` and a number.
 fn number(out: &mut Vec<u8>, name: &str, mut value: u64) {

@@ -92,11 +92,11 @@ pub fn summary(body: &Body) -> String {
 /// The fields of an event as plain JSON.
 #[must_use]
 pub fn fields(body: &Body) -> Map<String, Value> {
-    let Ok(Value::Object(mut object)) = serde_json::to_value(body) else { return Map::new() };
-    match object.remove("fields") {
-        Some(Value::Object(fields)) => fields,
-        _ => Map::new(),
-    }
+    let mut fields = Map::new();
+    body.each_field(&mut |name, field| {
+        fields.insert(name.to_owned(), field.value());
+    });
+    fields
 }
 
 /// Text from outside, with control characters shown as `\n`, `\x1b` and the like.

@@ -7,11 +7,15 @@
 //! Fields that only the act can tell (a size, a pid) are optional: a `begin`
 //! has what is known before, the `end` has all.
 
+#[cfg(test)]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::fields::{Field, take};
 
 /// How closely an event is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// A step: what a learner follows.
@@ -26,17 +30,19 @@ pub enum Level {
 macro_rules! vocabulary {
     ($($(#[$doc:meta])* $level:ident $kind:ident = $name:literal { $($(#[$field_doc:meta])* $field:ident : $type:ty),* $(,)? })*) => {
         /// What happened, to what: the `kind` and its `fields` in an event.
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-        #[serde(tag = "kind", content = "fields")]
+        #[derive(Clone, Debug, PartialEq)]
+        #[cfg_attr(test, derive(JsonSchema), schemars(tag = "kind", content = "fields"))]
         #[expect(missing_docs, reason = "most fields are their own name; those that aren't have a line")]
         pub enum Body {
-            $($(#[$doc])* #[serde(rename = $name)] $kind { $($(#[$field_doc])* #[serde(default, skip_serializing_if = "Empty::is_empty")] $field: $type),* },)*
+            $($(#[$doc])* #[cfg_attr(test, schemars(rename = $name))] $kind {
+                $($(#[$field_doc])* #[cfg_attr(test, schemars(default, skip_serializing_if = "Field::is_silent"))] $field: $type),*
+            },)*
         }
 
         /// The name of what happened.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Kind {
-            $($(#[$doc])* #[serde(rename = $name)] $kind,)*
+            $($(#[$doc])* $kind,)*
         }
 
         impl Body {
@@ -44,6 +50,21 @@ macro_rules! vocabulary {
             #[must_use]
             pub fn kind(&self) -> Kind {
                 match self { $(Self::$kind { .. } => Kind::$kind,)* }
+            }
+
+            /// Shows each field that says something, in the vocabulary's order, with its name.
+            pub(crate) fn each_field(&self, show: &mut dyn FnMut(&'static str, &dyn Field)) {
+                let mut told = |name, field: &dyn Field| if !field.is_silent() { show(name, field) };
+                match self {
+                    $(Self::$kind { $($field),* } => { $(told(stringify!($field), $field);)* })*
+                }
+            }
+
+            /// The body of a kind with these fields; those that the kind doesn't have are left over.
+            pub(crate) fn read(kind: Kind, fields: &mut Map<String, Value>) -> serde_json::Result<Self> {
+                Ok(match kind {
+                    $(Kind::$kind => Self::$kind { $($field: take(fields, stringify!($field))?),* },)*
+                })
             }
         }
 
@@ -55,6 +76,12 @@ macro_rules! vocabulary {
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name,)* }
+            }
+
+            /// The names of the fields that events of this kind can have.
+            #[must_use]
+            pub fn fields(self) -> &'static [&'static str] {
+                match self { $(Self::$kind => &[$(stringify!($field)),*],)* }
             }
 
             /// Whether a learner follows it as a step, or finds it under one.
@@ -71,30 +98,6 @@ macro_rules! vocabulary {
         }
     };
 }
-
-/// Whether a field has nothing to say and is left out of the line. Numbers and
-/// truth values always speak: 0 and false are facts.
-trait Empty {
-    fn is_empty(&self) -> bool;
-}
-
-impl<T> Empty for Option<T> {
-    fn is_empty(&self) -> bool {
-        self.is_none()
-    }
-}
-impl<T> Empty for Vec<T> {
-    fn is_empty(&self) -> bool {
-        self.is_empty()
-    }
-}
-impl Empty for String {
-    fn is_empty(&self) -> bool {
-        false
-    }
-}
-macro_rules! always_speaks { ($($type:ty)*) => { $(impl Empty for $type { fn is_empty(&self) -> bool { false } })* } }
-always_speaks! { bool i32 u8 u16 u32 u64 }
 
 vocabulary! {
     // ---- the operation, and the API that it came in by ----

@@ -72,16 +72,7 @@ pub(super) fn run(global: &Args, words: &[String]) -> Result<(), Failure> {
     if hosts.is_empty() {
         hosts.push(words.run_dir.join("glassdock.sock"));
     }
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| "glassdock=info,warn".into()),
-        )
-        .with_writer(std::io::stderr)
-        .with_ansi(
-            std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none(),
-        )
-        .init();
+    super::logging::start("glassdock=info,warn");
     let config = Config {
         root: words.root,
         run_dir: words.run_dir,

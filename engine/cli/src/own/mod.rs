@@ -19,6 +19,8 @@ mod completion;
 
 mod examples;
 
+mod logging;
+
 use crate::failure::Failure;
 use crate::words::Args;
 

@@ -141,16 +141,7 @@ fn serve(settings: &Settings) -> Result<(), Failure> {
         sow(settings, &[])?;
     }
     // What goes wrong is told on standard error, apart from the access log.
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| "glassdock=info,glassdock_registry=info,warn".into()),
-        )
-        .with_writer(std::io::stderr)
-        .with_ansi(
-            std::io::IsTerminal::is_terminal(&std::io::stderr()) && std::env::var_os("NO_COLOR").is_none(),
-        )
-        .init();
+    super::logging::start("glassdock=info,warn");
     let failed = |error: &dyn std::error::Error| chain("glassdock registry", error);
     let mut config = settings.config().map_err(|error| failed(&error))?;
     // Kept to the end: dropped, it has written all that was recorded.

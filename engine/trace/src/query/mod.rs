@@ -202,9 +202,8 @@ impl Query {
             }
             None => Kind::ALL.to_vec(),
         };
-        let known = crate::schema::fields_of(&kinds);
-        let mut unknown: Vec<String> =
-            self.fields.keys().filter(|name| !known.contains(*name)).cloned().collect();
+        let known = |name: &String| kinds.iter().any(|kind| kind.fields().contains(&name.as_str()));
+        let mut unknown: Vec<String> = self.fields.keys().filter(|name| !known(name)).cloned().collect();
         for inner in [&self.inside, &self.after, &self.before].into_iter().flatten() {
             unknown.extend(inner.unknown_fields());
         }
