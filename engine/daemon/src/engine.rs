@@ -143,7 +143,8 @@ impl Engine {
         E: Into<Error> + Send + 'static,
     {
         let engine = Arc::clone(self);
-        tokio::task::spawn_blocking(move || work(&engine)).await?.map_err(Into::into)
+        let done = glassdock_registry::thread::run(move || work(&engine)).await;
+        done.ok_or_else(Error::panicked)?.map_err(Into::into)
     }
 }
 

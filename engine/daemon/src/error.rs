@@ -74,6 +74,11 @@ impl Error {
         Self::new(Kind::Internal, message)
     }
 
+    /// A panic is a defect of ours: the client learns that, the log has where.
+    pub(crate) fn panicked() -> Self {
+        Self::internal("internal error: a task of the daemon panicked; this is a defect of the engine")
+    }
+
     /// An error of that kind that tells the whole chain of causes, outermost first.
     #[must_use]
     pub fn of(kind: Kind, error: &(dyn std::error::Error + 'static)) -> Self {
@@ -140,8 +145,7 @@ impl From<glassdock_trace::Aborted> for Error {
 
 impl From<tokio::task::JoinError> for Error {
     fn from(error: tokio::task::JoinError) -> Self {
-        // A panic is a defect of ours: the client learns that, the log has where.
         tracing::error!(%error, "a task of the daemon panicked");
-        Self::internal("internal error: a task of the daemon panicked; this is a defect of the engine")
+        Self::panicked()
     }
 }

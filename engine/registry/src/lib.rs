@@ -29,3 +29,5 @@ pub mod server;
 pub mod seed;
 
 pub mod client;
+
+pub mod thread;

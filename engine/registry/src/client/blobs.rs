@@ -252,5 +252,5 @@ impl Filling {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Worker)?
+    crate::thread::run(work).await.ok_or(Error::Worker)?
 }

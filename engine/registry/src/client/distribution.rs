@@ -7,7 +7,7 @@ use http::Method;
 
 use super::pull::{keep_going, wanted};
 use super::session::{Ask, Session};
-use super::{Client, Credentials, Error};
+use super::{Client, Credentials, Error, Waiting};
 
 /// A configuration is at most so long, in bytes.
 const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;
@@ -18,21 +18,23 @@ impl Client {
     /// # Errors
     ///
     /// As [`Client::pull`].
-    pub async fn inspect(
-        &self,
-        trace: &Trace,
-        reference: &Reference,
-        credentials: Option<&Credentials>,
-    ) -> Result<(Descriptor, Vec<Platform>), Error> {
-        let reference = reference.with_default_tag();
-        let mut first = None;
-        for session in self.sessions(&reference, credentials) {
-            match session.inspect(trace, &wanted(&reference), &reference.familiar()).await {
-                Ok(found) => return Ok(found),
-                Err(error) => keep_going(&session, error, &mut first)?,
+    pub fn inspect<'a>(
+        &'a self,
+        trace: &'a Trace,
+        reference: &'a Reference,
+        credentials: Option<&'a Credentials>,
+    ) -> Waiting<'a, (Descriptor, Vec<Platform>)> {
+        Box::pin(async move {
+            let reference = reference.with_default_tag();
+            let mut first = None;
+            for session in self.sessions(&reference, credentials) {
+                match session.inspect(trace, &wanted(&reference), &reference.familiar()).await {
+                    Ok(found) => return Ok(found),
+                    Err(error) => keep_going(&session, error, &mut first)?,
+                }
             }
-        }
-        Err(first.unwrap_or(Error::Worker))
+            Err(first.unwrap_or(Error::Worker))
+        })
     }
 }
 

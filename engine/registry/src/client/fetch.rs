@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use reqwest::Url;
 
 use super::transport::{Payload, Reply, Request};
-use super::{Client, Error, endpoint, retry};
+use super::{Client, Error, Waiting, endpoint, retry};
 
 /// So many redirects are followed, as many as browsers and Go's client follow.
 const REDIRECTS: usize = 10;
@@ -38,28 +38,30 @@ impl Client {
     ///
     /// [`Error::Setup`] for an address that is none, [`Error::Status`] for an answer that is no
     /// success, and whatever is wrong on the way.
-    pub async fn download(&self, trace: &Trace, address: &str) -> Result<Download, Error> {
-        let mut attempt = 1;
-        loop {
-            let result = self.follow(trace, address, attempt).await;
-            let again = match &result {
-                Ok(reply) => retry::is_passing(reply.status()),
-                Err(Error::Connection { again, .. }) => *again,
-                Err(_) => false,
-            };
-            if !again || attempt >= self.config.attempts {
-                return Download::of(result?).await;
-            }
-            let pause = match result {
-                Ok(mut reply) => {
-                    reply.finish();
-                    retry::pause(&self.config, attempt, Some(reply.headers()))
+    pub fn download<'a>(&'a self, trace: &'a Trace, address: &'a str) -> Waiting<'a, Download> {
+        Box::pin(async move {
+            let mut attempt = 1;
+            loop {
+                let result = self.follow(trace, address, attempt).await;
+                let again = match &result {
+                    Ok(reply) => retry::is_passing(reply.status()),
+                    Err(Error::Connection { again, .. }) => *again,
+                    Err(_) => false,
+                };
+                if !again || attempt >= self.config.attempts {
+                    return Download::of(result?).await;
                 }
-                Err(_) => retry::pause(&self.config, attempt, None),
-            };
-            tokio::time::sleep(pause).await;
-            attempt += 1;
-        }
+                let pause = match result {
+                    Ok(mut reply) => {
+                        reply.finish();
+                        retry::pause(&self.config, attempt, Some(reply.headers()))
+                    }
+                    Err(_) => retry::pause(&self.config, attempt, None),
+                };
+                tokio::time::sleep(pause).await;
+                attempt += 1;
+            }
+        })
     }
 
     async fn follow(&self, trace: &Trace, address: &str, attempt: u32) -> Result<Reply, Error> {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::pull::{keep_going, wanted};
 use super::session::{Ask, Session};
-use super::{Client, Credentials, Error};
+use super::{Client, Credentials, Error, Waiting};
 
 /// The largest configuration that is read for an image's platform.
 const CONFIG_LIMIT: u64 = 4 * 1024 * 1024;
@@ -58,23 +58,25 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Setup`] if it is no name; those of [`Error`] that a pull has before its layers.
-    pub async fn look_into(
-        &self,
-        trace: &Trace,
-        name: &str,
-        credentials: Option<&Credentials>,
-    ) -> Result<Inspected, Error> {
-        let setup = |reason: String| Error::Setup { subject: name.to_owned(), reason };
-        let reference: Reference = name.parse().map_err(|error| setup(format!("{error}")))?;
-        let reference = reference.with_default_tag();
-        let mut first = None;
-        for session in self.sessions(&reference, credentials) {
-            match session.look_into(trace, &reference).await {
-                Ok(inspected) => return Ok(inspected),
-                Err(error) => keep_going(&session, error, &mut first)?,
+    pub fn look_into<'a>(
+        &'a self,
+        trace: &'a Trace,
+        name: &'a str,
+        credentials: Option<&'a Credentials>,
+    ) -> Waiting<'a, Inspected> {
+        Box::pin(async move {
+            let setup = |reason: String| Error::Setup { subject: name.to_owned(), reason };
+            let reference: Reference = name.parse().map_err(|error| setup(format!("{error}")))?;
+            let reference = reference.with_default_tag();
+            let mut first = None;
+            for session in self.sessions(&reference, credentials) {
+                match session.look_into(trace, &reference).await {
+                    Ok(inspected) => return Ok(inspected),
+                    Err(error) => keep_going(&session, error, &mut first)?,
+                }
             }
-        }
-        Err(first.unwrap_or(Error::Worker))
+            Err(first.unwrap_or(Error::Worker))
+        })
     }
 }
 

@@ -13,7 +13,7 @@ use reqwest::Url;
 use super::endpoint::{self, Endpoint, endpoints};
 use super::session::{Ask, Session};
 use super::transport::{Payload, Reply, Request};
-use super::{Client, Credentials, Error};
+use super::{Client, Credentials, Error, Waiting};
 
 /// Names of Docker Hub that clients use for `docker.io`.
 const HUBS: [&str; 3] = ["index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"];
@@ -29,31 +29,33 @@ impl Client {
     /// # Errors
     ///
     /// [`Error::Unauthorized`] if it does not; those of the network.
-    pub async fn login(
-        &self,
-        trace: &Trace,
-        address: &str,
-        credentials: &Credentials,
-    ) -> Result<Option<String>, Error> {
-        let domain = domain(address);
-        let setup = |reason: String| Error::Setup { subject: address.to_owned(), reason };
-        let reference = Reference::parse(&format!("{domain}/login"));
-        let reference = reference.map_err(|error| setup(error.to_string()))?;
-        let mut failed = None;
-        for endpoint in endpoints(&self.config, &domain) {
-            // Where Docker Hub itself is not asked, the mirror stands for it.
-            if endpoint.mirror && self.config.hub {
-                continue;
-            }
-            let endpoint = Endpoint { mirror: false, ..endpoint };
-            match self.login_at(trace, &endpoint, &reference, credentials).await {
-                Err(error @ (Error::Connection { .. } | Error::Tls { .. })) => {
-                    failed.get_or_insert(error);
+    pub fn login<'a>(
+        &'a self,
+        trace: &'a Trace,
+        address: &'a str,
+        credentials: &'a Credentials,
+    ) -> Waiting<'a, Option<String>> {
+        Box::pin(async move {
+            let domain = domain(address);
+            let setup = |reason: String| Error::Setup { subject: address.to_owned(), reason };
+            let reference = Reference::parse(&format!("{domain}/login"));
+            let reference = reference.map_err(|error| setup(error.to_string()))?;
+            let mut failed = None;
+            for endpoint in endpoints(&self.config, &domain) {
+                // Where Docker Hub itself is not asked, the mirror stands for it.
+                if endpoint.mirror && self.config.hub {
+                    continue;
                 }
-                other => return other,
+                let endpoint = Endpoint { mirror: false, ..endpoint };
+                match self.login_at(trace, &endpoint, &reference, credentials).await {
+                    Err(error @ (Error::Connection { .. } | Error::Tls { .. })) => {
+                        failed.get_or_insert(error);
+                    }
+                    other => return other,
+                }
             }
-        }
-        Err(failed.unwrap_or_else(|| setup("it is no address of a registry".to_owned())))
+            Err(failed.unwrap_or_else(|| setup("it is no address of a registry".to_owned())))
+        })
     }
 
     async fn login_at(

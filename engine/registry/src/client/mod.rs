@@ -63,6 +63,7 @@ pub mod search;
 pub(crate) mod upstream;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,10 @@ pub use progress::{LayerState, Progress, Silent, Update};
 pub use pull::Pulled;
 pub use push::Pushed;
 pub use search::Found;
+
+/// What a client is waited for. It is boxed, so that what is behind it is compiled here, once, and not
+/// in every crate that waits for it.
+pub type Waiting<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// How a client finds and treats registries.
 #[derive(Clone, Debug)]

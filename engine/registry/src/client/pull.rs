@@ -26,7 +26,7 @@ use super::endpoint::endpoints;
 use super::manifests::Resolved;
 use super::progress::{LayerState, Progress, Update};
 use super::session::Session;
-use super::{Client, Credentials, Error};
+use super::{Client, Credentials, Error, Waiting};
 
 /// What a pull brought.
 #[derive(Clone, Debug)]
@@ -46,20 +46,22 @@ impl Client {
     /// # Errors
     ///
     /// Those of [`Error`]; of several addresses, the error that says most.
-    pub async fn pull(
-        &self,
-        trace: &Trace,
-        reference: &Reference,
-        platform: &Platform,
-        credentials: Option<&Credentials>,
-        images: &Images,
+    pub fn pull<'a>(
+        &'a self,
+        trace: &'a Trace,
+        reference: &'a Reference,
+        platform: &'a Platform,
+        credentials: Option<&'a Credentials>,
+        images: &'a Images,
         progress: Arc<dyn Progress>,
-    ) -> Result<Pulled, Error> {
-        let reference = reference.with_default_tag();
-        let pull =
-            Pull { reference: &reference, platform, images, progress, lease: Arc::new(images.lease()) };
-        let (session, resolved) = self.resolve_somewhere(trace, &pull, credentials).await?;
-        pull.fetch(trace, session, resolved).await
+    ) -> Waiting<'a, Pulled> {
+        Box::pin(async move {
+            let reference = reference.with_default_tag();
+            let pull =
+                Pull { reference: &reference, platform, images, progress, lease: Arc::new(images.lease()) };
+            let (session, resolved) = self.resolve_somewhere(trace, &pull, credentials).await?;
+            pull.fetch(trace, session, resolved).await
+        })
     }
 
     /// What a name stands for at its registry, without fetching it.
@@ -67,21 +69,23 @@ impl Client {
     /// # Errors
     ///
     /// As [`Client::pull`].
-    pub async fn look_up(
-        &self,
-        trace: &Trace,
-        reference: &Reference,
-        credentials: Option<&Credentials>,
-    ) -> Result<Descriptor, Error> {
-        let reference = reference.with_default_tag();
-        let mut first = None;
-        for session in self.sessions(&reference, credentials) {
-            match session.look_up(trace, &wanted(&reference), &reference.familiar()).await {
-                Ok(descriptor) => return Ok(descriptor),
-                Err(error) => keep_going(&session, error, &mut first)?,
+    pub fn look_up<'a>(
+        &'a self,
+        trace: &'a Trace,
+        reference: &'a Reference,
+        credentials: Option<&'a Credentials>,
+    ) -> Waiting<'a, Descriptor> {
+        Box::pin(async move {
+            let reference = reference.with_default_tag();
+            let mut first = None;
+            for session in self.sessions(&reference, credentials) {
+                match session.look_up(trace, &wanted(&reference), &reference.familiar()).await {
+                    Ok(descriptor) => return Ok(descriptor),
+                    Err(error) => keep_going(&session, error, &mut first)?,
+                }
             }
-        }
-        Err(first.unwrap_or(Error::Worker))
+            Err(first.unwrap_or(Error::Worker))
+        })
     }
 
     pub(super) fn sessions(

@@ -27,7 +27,7 @@ use super::manifests::CONTENT_DIGEST;
 use super::progress::{LayerState, Progress, Update};
 use super::session::{Ask, Session};
 use super::transport::{Payload, Reply};
-use super::{Client, Credentials, Error, retry};
+use super::{Client, Credentials, Error, Waiting, retry};
 
 /// What a push brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,34 +48,36 @@ impl Client {
     /// # Errors
     ///
     /// Those of [`Error`]; that there is no such image here is one of [`Error::Images`].
-    pub async fn push(
-        &self,
-        trace: &Trace,
-        reference: &Reference,
-        credentials: Option<&Credentials>,
-        images: &Images,
+    pub fn push<'a>(
+        &'a self,
+        trace: &'a Trace,
+        reference: &'a Reference,
+        credentials: Option<&'a Credentials>,
+        images: &'a Images,
         progress: Arc<dyn Progress>,
-    ) -> Result<Pushed, Error> {
-        let reference = reference.with_default_tag();
-        let package = Package::read(images, &reference).await?;
-        let mut scopes = vec![format!("repository:{}:pull,push", reference.path())];
-        let sources: BTreeSet<&String> = package.elsewhere.values().collect();
-        scopes.extend(sources.into_iter().map(|from| format!("repository:{from}:pull")));
-        let mut first = None;
-        for endpoint in
-            endpoints(&self.config, reference.domain()).into_iter().filter(|endpoint| !endpoint.mirror)
-        {
-            let session = Session::new(self, endpoint, &reference, credentials, scopes.clone());
-            let push = Push { session: &session, images, package: &package, progress: progress.as_ref() };
-            match push.all(trace, &reference).await {
-                Err(error) if error.is_unreachable() && first.is_none() => first = Some(error),
-                result => return result,
+    ) -> Waiting<'a, Pushed> {
+        Box::pin(async move {
+            let reference = reference.with_default_tag();
+            let package = Package::read(images, &reference).await?;
+            let mut scopes = vec![format!("repository:{}:pull,push", reference.path())];
+            let sources: BTreeSet<&String> = package.elsewhere.values().collect();
+            scopes.extend(sources.into_iter().map(|from| format!("repository:{from}:pull")));
+            let mut first = None;
+            for endpoint in
+                endpoints(&self.config, reference.domain()).into_iter().filter(|endpoint| !endpoint.mirror)
+            {
+                let session = Session::new(self, endpoint, &reference, credentials, scopes.clone());
+                let push = Push { session: &session, images, package: &package, progress: progress.as_ref() };
+                match push.all(trace, &reference).await {
+                    Err(error) if error.is_unreachable() && first.is_none() => first = Some(error),
+                    result => return result,
+                }
             }
-        }
-        Err(first.unwrap_or_else(|| Error::Setup {
-            subject: reference.domain().to_owned(),
-            reason: "there is no address to push to".to_owned(),
-        }))
+            Err(first.unwrap_or_else(|| Error::Setup {
+                subject: reference.domain().to_owned(),
+                reason: "there is no address to push to".to_owned(),
+            }))
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::endpoint::search_endpoints;
 use super::pull::keep_going;
 use super::session::{Ask, Session};
-use super::{Client, Credentials, Error};
+use super::{Client, Credentials, Error, Waiting};
 
 /// The longest answer that is read, in bytes.
 const ANSWER_LIMIT: u64 = 4 * 1024 * 1024;
@@ -45,23 +45,25 @@ impl Client {
     /// # Errors
     ///
     /// Those of [`Error`]; of several addresses, the error that says most.
-    pub async fn search(
-        &self,
-        trace: &Trace,
-        domain: &str,
-        words: &str,
+    pub fn search<'a>(
+        &'a self,
+        trace: &'a Trace,
+        domain: &'a str,
+        words: &'a str,
         limit: usize,
-        credentials: Option<&Credentials>,
-    ) -> Result<Vec<Found>, Error> {
-        let mut first = None;
-        for endpoint in search_endpoints(&self.config, domain) {
-            let session = Session::of_registry(self, endpoint, domain, credentials);
-            match session.search(trace, words, limit).await {
-                Ok(found) => return Ok(found),
-                Err(error) => keep_going(&session, error, &mut first)?,
+        credentials: Option<&'a Credentials>,
+    ) -> Waiting<'a, Vec<Found>> {
+        Box::pin(async move {
+            let mut first = None;
+            for endpoint in search_endpoints(&self.config, domain) {
+                let session = Session::of_registry(self, endpoint, domain, credentials);
+                match session.search(trace, words, limit).await {
+                    Ok(found) => return Ok(found),
+                    Err(error) => keep_going(&session, error, &mut first)?,
+                }
             }
-        }
-        Err(first.unwrap_or(Error::Worker))
+            Err(first.unwrap_or(Error::Worker))
+        })
     }
 }
 

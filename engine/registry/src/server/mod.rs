@@ -60,6 +60,7 @@ mod planting;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -109,6 +110,10 @@ pub struct Server {
     shared: Arc<Shared>,
 }
 
+/// What a server is waited for. It is boxed, so that what is behind it is compiled here, once, and not
+/// in every crate that waits for it.
+pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 impl Server {
     /// Opens the folder and takes the address. Clients can connect from now on; they
     /// are answered once [`Server::serve`] runs.
@@ -116,7 +121,11 @@ impl Server {
     /// # Errors
     ///
     /// If the folder, the address, or one of the files can't be used.
-    pub async fn bind(config: Config) -> Result<Self, Error> {
+    pub fn bind(config: Config) -> Boxed<Result<Self, Error>> {
+        Box::pin(Self::bound(config))
+    }
+
+    async fn bound(config: Config) -> Result<Self, Error> {
         let tls = config.tls.map(|files| tls::acceptor(&files)).transpose()?;
         let (place, durable, guarded) = (config.place.clone(), config.durable, config.auth.is_some());
         let port = config.listen.port();
@@ -182,7 +191,11 @@ impl Server {
 
     /// Serves until `shutdown` is ready; then takes no new request, lets those that run
     /// come to their end (for [`Config::grace`] at most), and returns.
-    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send) {
+    pub fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Boxed<()> {
+        Box::pin(self.served(Box::pin(shutdown)))
+    }
+
+    async fn served(self, shutdown: Boxed<()>) {
         let storage = Arc::clone(&self.shared.storage);
         let collector = self.collect.map(|(every, how)| {
             let storage = Arc::clone(&storage);
@@ -248,7 +261,7 @@ pub fn collect(place: impl Into<Where>, how: Collecting) -> Result<Collected, Er
 /// # Errors
 ///
 /// As [`Server::bind`].
-pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
+pub async fn serve(config: Config, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), Error> {
     Server::bind(config).await?.serve(shutdown).await;
     Ok(())
 }

@@ -232,7 +232,6 @@ pub(super) async fn quick<T: Send + 'static>(
 pub(super) async fn blocking<T: Send + 'static>(
     job: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
-    tokio::task::spawn_blocking(job)
-        .await
-        .unwrap_or_else(|_| Err(Refusal::new(Code::Internal, "the registry failed at this request")))
+    let failed = || Refusal::new(Code::Internal, "the registry failed at this request");
+    crate::thread::run(job).await.unwrap_or_else(|| Err(failed()))
 }
