@@ -53,7 +53,10 @@ impl Containers {
         glassdock_kernel::disk::spread_folders(&folder);
         let mut known = Known::default();
         for (id, text) in saved.all(KIND)? {
-            match serde_json::from_str::<Record>(&text) {
+            // In two steps, as a client's request is read: a record has all of a request's types, and reading
+            // them from plain JSON is compiled already.
+            match serde_json::from_str::<serde_json::Value>(&text).and_then(serde_json::from_value::<Record>)
+            {
                 Ok(record) => {
                     known.names.insert(record.name.clone(), id.clone());
                     known.by_id.insert(id, Container::new(&folder, record));
