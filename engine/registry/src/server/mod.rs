@@ -121,6 +121,7 @@ impl Server {
     /// # Errors
     ///
     /// If the folder, the address, or one of the files can't be used.
+    #[inline(never)]
     pub fn bind(config: Config) -> Boxed<Result<Self, Error>> {
         Box::pin(Self::bound(config))
     }
@@ -192,7 +193,13 @@ impl Server {
     /// Serves until `shutdown` is ready; then takes no new request, lets those that run
     /// come to their end (for [`Config::grace`] at most), and returns.
     pub fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Boxed<()> {
-        Box::pin(self.served(Box::pin(shutdown)))
+        self.serve_until(Box::pin(shutdown))
+    }
+
+    /// Not generic: what is behind it is compiled here.
+    #[inline(never)]
+    fn serve_until(self, shutdown: Boxed<()>) -> Boxed<()> {
+        Box::pin(self.served(shutdown))
     }
 
     async fn served(self, shutdown: Boxed<()>) {
