@@ -74,8 +74,11 @@ impl Storage {
         manifest: &Manifest,
         bytes: &Bytes,
         tags: &[String],
-        _adding: &Guard,
+        adding: &Guard,
     ) -> Result<(), Refusal> {
+        // Here a push is over, and stays. The manifest itself may have come as a blob before.
+        let named = manifest.blobs.iter().map(|(digest, _)| digest).chain([digest]);
+        self.place.settle_blobs(&named.cloned().collect::<Vec<_>>(), adding)?;
         let mut acts = Vec::with_capacity(3 + tags.len());
         if self.place.blob_size(digest)?.is_some() {
             self.place.refresh_blob(digest);

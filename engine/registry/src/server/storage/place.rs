@@ -4,7 +4,9 @@
 //!
 //! What every place promises, and `tests.rs` holds against each:
 //!
-//! - what was committed is there for every server of the place from then on, and stays;
+//! - what was committed, or adopted as a blob, is there for every server of the place from then on;
+//! - it stays, also if the machine loses its power: what was committed from then on, a blob that was adopted
+//!   from when it is settled ([`Place::settle_blobs`]), which happens by itself soon;
 //! - a value under a key is whole, or not there;
 //! - a blob is whole and of its digest, or not there; it is never changed;
 //! - who reads a blob while it is deleted reads on, or the reading fails: never other bytes.
@@ -132,6 +134,9 @@ pub(super) trait Place: Send + Sync + Debug {
 
     /// Makes a verified file, which this place gave, a blob. The file is gone then.
     fn adopt(&self, file: &File, from: &Path, digest: &Digest) -> Result<(), Refusal>;
+
+    /// Sees to it that those of these that are blobs stay, whatever happens to the machine.
+    fn settle_blobs(&self, digests: &[Digest], adding: &Guard) -> Result<(), Refusal>;
 
     /// A new file that nobody else writes.
     fn temporary(&self) -> Result<(PathBuf, File), Refusal>;
