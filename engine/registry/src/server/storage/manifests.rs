@@ -78,8 +78,8 @@ impl Storage {
     ) -> Result<(), Refusal> {
         // Here a push is over, and stays. The manifest itself may have come as a blob before.
         let named = manifest.blobs.iter().map(|(digest, _)| digest).chain([digest]);
-        self.place.settle_blobs(&named.cloned().collect::<Vec<_>>(), adding)?;
-        let mut acts = Vec::with_capacity(3 + tags.len());
+        let named: Vec<_> = named.map(|digest| (digest.clone(), keys::blob_link(name, digest))).collect();
+        let mut acts = self.place.settle_blobs(&named, adding)?;
         if self.place.blob_size(digest)?.is_some() {
             self.place.refresh_blob(digest);
         } else {

@@ -25,7 +25,7 @@
 //! - A blob is never changed.
 //! - What was answered with 201 is there for every server of the place. A manifest stays, with all that
 //!   it names. A blob that no manifest names yet stays if a server is killed; if the machine loses its power
-//!   in the next moments, the blob may be unknown again, and never another one.
+//!   in the next minute, the blob may be unknown again, and never another one.
 //! - Names are parsed ([`Name`], [`Digest`](glassdock_image::Digest), tags) before they become part of a key ([`keys`]).
 //!
 //! All of this is plain blocking code, for many threads at once; where it may take long, it is

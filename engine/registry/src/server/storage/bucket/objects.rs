@@ -148,8 +148,8 @@ impl Place for Bucket {
     }
 
     /// An object is there for good when the storage has answered.
-    fn settle_blobs(&self, _digests: &[Digest], _adding: &Guard) -> Result<(), Refusal> {
-        Ok(())
+    fn settle_blobs(&self, _blobs: &[(Digest, String)], _adding: &Guard) -> Result<Vec<Act>, Refusal> {
+        Ok(Vec::new())
     }
 
     fn temporary(&self) -> Result<(PathBuf, File), Refusal> {

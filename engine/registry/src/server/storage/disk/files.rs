@@ -121,9 +121,15 @@ impl Place for Disk {
         remove(&self.path(&keys::blob(digest)))
     }
 
-    fn settle_blobs(&self, digests: &[Digest], adding: &Guard) -> Result<(), Refusal> {
-        let settled = self.settling.settle(digests, adding);
-        settled.map_err(|source| Refusal::disk("write out", &self.root.join("settling"), source))
+    fn settle_blobs(&self, blobs: &[(Digest, String)], adding: &Guard) -> Result<Vec<Act>, Refusal> {
+        let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| digest.clone()).collect();
+        let settled = self.settling.settle(&digests, adding);
+        settled.map_err(|source| Refusal::disk("write out", &self.root.join("settling"), source))?;
+        if self.journal.is_none() {
+            return Ok(Vec::new());
+        }
+        let marked = blobs.iter().filter(|(_, link)| self.path(link).exists());
+        Ok(marked.map(|(_, link)| Act::write(link, Bytes::new())).collect())
     }
 
     fn bring_back(&self, digest: &Digest) -> Result<bool, Refusal> {
