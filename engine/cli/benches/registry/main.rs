@@ -8,7 +8,6 @@
 //! `docker-registry` and `wrk`. Prints a Markdown table. Nothing here asserts a number: machines
 //! are noisy, so the two take turns, and the medians' ratio is what counts.
 
-mod bare;
 mod http;
 mod servers;
 
@@ -40,15 +39,7 @@ fn main() -> Result<()> {
         }
         for streams in [1, 8] {
             let what = format!("blob of 256 MiB, reads, {streams} at a time, MiB/s");
-            compare(&what, &both, 5, |registry, _| read(&registry.address, &digest, streams))?;
-        }
-        let bare = bare::serve(both[1].blob(&digest))?;
-        for streams in [1, 8] {
-            let what = format!(
-                "the same by sendfile(2) and nothing else (in the first column), {streams} at a time"
-            );
-            let addresses = [bare.to_string(), both[1].address.clone()];
-            compare_with(&what, &addresses, 5, |address, _| read(address, &digest, streams))?;
+            compare(&what, &both, 5, |registry, _| read(registry, &digest, streams))?;
         }
     }
     if wants("push") {
@@ -106,31 +97,21 @@ fn main() -> Result<()> {
 }
 
 /// A line of the table: medians of some rounds in which the two take turns.
+#[expect(clippy::print_stdout, reason = "the table is what the bench is for")]
 fn compare(
     what: &str,
     both: &[Registry; 2],
     rounds: usize,
     mut measure: impl FnMut(&Registry, usize) -> Result<f64>,
 ) -> Result<()> {
-    compare_with(what, both, rounds, |registry, round| {
-        measure(registry, round).map_err(|error| format!("{}: {error}", registry.name).into())
-    })
-}
-
-/// As [`compare`], of any two things.
-#[expect(clippy::print_stdout, reason = "the table is what the bench is for")]
-fn compare_with<T>(
-    what: &str,
-    both: &[T; 2],
-    rounds: usize,
-    mut measure: impl FnMut(&T, usize) -> Result<f64>,
-) -> Result<()> {
     let mut values = [Vec::new(), Vec::new()];
     for round in 0..rounds {
-        for (one, values) in both.iter().zip(&mut values) {
+        for (registry, values) in both.iter().zip(&mut values) {
             // What one left for the disk to write is not the other's to wait for.
             Command::new("sync").status()?;
-            values.push(measure(one, round).map_err(|error| format!("{what}: {error}"))?);
+            values.push(
+                measure(registry, round).map_err(|error| format!("{what}: {}: {error}", registry.name))?,
+            );
         }
     }
     let [theirs, ours] = values.map(|mut values| {
@@ -169,15 +150,14 @@ fn rate(work: impl FnOnce() -> Result<f64>) -> Result<f64> {
     Ok(BLOB as f64 / 1_048_576.0 / work()?)
 }
 
-fn read(address: &str, digest: &str, streams: usize) -> Result<f64> {
+fn read(registry: &Registry, digest: &str, streams: usize) -> Result<f64> {
     let target = format!("/v2/read/blobs/{digest}");
     let begun = Instant::now();
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..streams)
             .map(|_| {
                 scope.spawn(|| -> std::result::Result<(), String> {
-                    let mut connection =
-                        http::Connection::open(address).map_err(|error| error.to_string())?;
+                    let mut connection = registry.connect().map_err(|error| error.to_string())?;
                     let answer =
                         connection.ask("GET", &target, "", b"").map_err(|error| error.to_string())?;
                     if answer.length == BLOB as u64 { Ok(()) } else { Err("not the whole blob".to_owned()) }

@@ -93,12 +93,6 @@ impl Registry {
         Ok(())
     }
 
-    /// Where Glassdock has a blob.
-    pub(crate) fn blob(&self, digest: &str) -> PathBuf {
-        let hex = digest.trim_start_matches("sha256:");
-        self.root.join("blobs/sha256").join(&hex[..2]).join(hex)
-    }
-
     /// The most memory that it ever had, in MiB.
     pub(crate) fn peak(&self) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
