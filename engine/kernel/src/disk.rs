@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rustix::fs::IFlags;
+use rustix::fs::{AtFlags, IFlags};
 
 /// Writes out everything of the file system that `file` is on; syncfs(2).
 ///
@@ -51,6 +51,19 @@ pub fn begin_write_out(file: &File, offset: u64, length: u64) {
     }
 }
 
+/// Gives an open file one more name, whatever became of the one that it was opened by; linkat(2).
+///
+/// # Errors
+///
+/// [`io::ErrorKind::AlreadyExists`] if the name is taken, [`io::ErrorKind::NotFound`] if the file has no name any
+/// more; otherwise as the call says.
+pub fn link_file(file: &File, to: &Path) -> io::Result<()> {
+    // By its number in /proc: the kernel has another way only for those who may read every file.
+    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+    rustix::fs::linkat(rustix::fs::CWD, from, rustix::fs::CWD, to, AtFlags::SYMLINK_FOLLOW)
+        .map_err(io::Error::from)
+}
+
 /// Asks the file system to spread the folders made in this one over the disk, rather than to keep them
 /// near it: ext4 then takes each for the top of a tree of its own (`chattr +T`, ioctl_iflags(2)). For
 /// folders of trees that have nothing to do with each other. Without it they share groups of
@@ -78,6 +91,25 @@ pub fn send_file(socket: impl AsFd, file: &File, offset: &mut u64, count: usize)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_gets_one_more_name_while_it_has_one() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("one"), "it").expect("written");
+        let file = File::open(path("one")).expect("opened");
+        std::fs::write(path("new"), "another").expect("written");
+        link_file(&file, &path("two")).expect("linked");
+        std::fs::rename(path("new"), path("one")).expect("replaced");
+        assert_eq!(
+            std::fs::read_to_string(path("two")).expect("there"),
+            "it",
+            "the file, not what has its name"
+        );
+        assert_eq!(link_file(&file, &path("two")).expect_err("taken").kind(), io::ErrorKind::AlreadyExists);
+        std::fs::remove_file(path("two")).expect("removed");
+        assert_eq!(link_file(&file, &path("two")).expect_err("gone").kind(), io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn a_lock_is_waited_for_while_its_holder_may_be_ending() {

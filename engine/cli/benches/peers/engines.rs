@@ -182,17 +182,28 @@ impl Engine for Glassdock {
     }
 }
 
-/// The embedded registry, seeded.
+/// The embedded registry.
 pub(crate) struct Registry {
     _server: Server,
     address: String,
 }
 
 impl Registry {
+    /// With the lessons' images.
     pub(crate) fn start(folder: &Path) -> Result<Self> {
+        Self::with(folder, &["--seed"])
+    }
+
+    /// With nothing in it.
+    pub(crate) fn empty(folder: &Path) -> Result<Self> {
+        Self::with(folder, &[])
+    }
+
+    fn with(folder: &Path, options: &[&str]) -> Result<Self> {
         let mut child = Command::new(binary())
-            .args(["registry", "serve", "--seed", "--listen", "127.0.0.1:0", "--root"])
+            .args(["registry", "serve", "--listen", "127.0.0.1:0", "--root"])
             .arg(folder.join("registry"))
+            .args(options)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(folder.join("registry.errors"))?)

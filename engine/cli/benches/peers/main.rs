@@ -4,7 +4,7 @@
 //! cargo build --release && cargo bench -p glassdock-cli --bench peers [-- WHAT…]
 //! ```
 //!
-//! WHAT is any of `run`, `starts`, `list`, `exec`, `pull`, `layers`, `build`, `idle`, `trace`; all of them
+//! WHAT is any of `run`, `starts`, `list`, `exec`, `pull`, `layers`, `push`, `build`, `idle`, `trace`; all of them
 //! without one. Needs root, and from Debian `docker.io`, `skopeo` and `busybox-static`.
 //! Prints a Markdown table for the README. Nothing here asserts a time: machines
 //! are noisy, so the two engines take turns and the medians' ratio is what counts.
@@ -15,6 +15,7 @@ mod engines;
 mod images;
 mod many;
 mod measure;
+mod pushes;
 
 use std::error::Error;
 use std::path::Path;
@@ -60,6 +61,11 @@ fn main() -> Result<()> {
     if wants("layers") {
         images::push_many(&registry, folder.path())?;
         rows.extend(pull("pull of 60 small layers", "bench/many", 5, &registry, &docker, &glassdock)?);
+    }
+    if wants("push") {
+        images::push_big(&registry, folder.path())?;
+        let what = "push of 1 GiB, 8 layers, that were pulled";
+        rows.push(pushes::push(what, "bench/big", &registry, &docker, &glassdock, folder.path())?);
     }
     if wants("build") {
         rows.extend(builds::all(&registry, &docker, &glassdock, folder.path())?);

@@ -51,6 +51,12 @@ fn main() -> Result<()> {
             let blob = bytes(200 + round as u64, BLOB);
             rate(|| push_chunks(registry, "push", &blob))
         })?;
+        let what = "the same, and its manifest, which ours has on the disk then, MiB/s";
+        compare(what, &both, 3, |registry, round| {
+            let blob = bytes(300 + round as u64, BLOB);
+            push_whole(registry, "push", b"{}")?;
+            rate(|| Ok(push_chunks(registry, "push", &blob)? + put_naming(registry, "push", &blob)?))
+        })?;
         for clients in [1, 16] {
             let what = format!("manifest pushes, {clients} clients, 1/s");
             compare(&what, &both, 3, |registry, round| push_manifests(registry, clients, round))?;
@@ -101,6 +107,8 @@ fn compare(
     let mut values = [Vec::new(), Vec::new()];
     for round in 0..rounds {
         for (registry, values) in both.iter().zip(&mut values) {
+            // What one left for the disk to write is not the other's to wait for.
+            Command::new("sync").status()?;
             values.push(
                 measure(registry, round).map_err(|error| format!("{what}: {}: {error}", registry.name))?,
             );
@@ -207,6 +215,22 @@ fn manifest(number: usize) -> String {
     format!(
         r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{config}","size":2}},"layers":[],"annotations":{{"number":"{number}"}}}}"#
     )
+}
+
+/// Pushes a manifest that names a blob; the seconds that it took.
+fn put_naming(registry: &Registry, repository: &str, blob: &[u8]) -> Result<f64> {
+    let layer = format!(
+        r#"[{{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"{}","size":{}}}]"#,
+        digest(blob),
+        blob.len()
+    );
+    let text = manifest(0).replace(r#""layers":[]"#, &format!(r#""layers":{layer}"#));
+    let headers = format!("Content-Type: {MANIFEST}\r\n");
+    let target = format!("/v2/{repository}/manifests/latest");
+    let mut connection = registry.connect()?;
+    let begun = Instant::now();
+    check(connection.ask("PUT", &target, &headers, text.as_bytes())?.status, 201)?;
+    Ok(begun.elapsed().as_secs_f64())
 }
 
 /// Pushes a manifest, and what it names; its digest.

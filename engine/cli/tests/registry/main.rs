@@ -93,6 +93,45 @@ fn a_kill_in_an_upload_loses_nothing_and_shows_no_half() -> Result<()> {
 }
 
 #[test]
+fn a_kill_right_after_a_push_loses_nothing() -> Result<()> {
+    let root = tempfile::tempdir()?;
+    let blobs: Vec<Vec<u8>> = (0..4_u8).map(|number| vec![number; 20_000_000]).collect();
+    let registry = Registry::start(root.path(), &[])?;
+    for bytes in &blobs {
+        let post = format!("/v2/a/blobs/uploads/?digest={}", digest(bytes));
+        assert_eq!(registry.connect()?.ask("POST", &post, "", bytes)?.status, 201);
+    }
+    registry.signal("-KILL")?;
+    drop(registry);
+
+    // Two servers of the folder: what one takes in, settled or not, the other gives out.
+    let (one, other) = (Registry::start(root.path(), &[])?, Registry::start(root.path(), &[])?);
+    let fresh = vec![9_u8; 20_000_000];
+    let post = format!("/v2/a/blobs/uploads/?digest={}", digest(&fresh));
+    assert_eq!(one.connect()?.ask("POST", &post, "", &fresh)?.status, 201);
+    for bytes in blobs.iter().chain([&fresh]) {
+        let target = format!("/v2/a/blobs/{}", digest(bytes));
+        assert_eq!(other.connect()?.ask("GET", &target, "", b"")?.length, 20_000_000);
+    }
+    let part =
+        |bytes: &[u8]| format!(r#"{{"mediaType":"x","digest":"{}","size":{}}}"#, digest(bytes), bytes.len());
+    let layers: Vec<String> = blobs[1..].iter().chain([&fresh]).map(|bytes| part(bytes)).collect();
+    let kind = "application/vnd.oci.image.manifest.v1+json";
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{kind}","config":{},"layers":[{}]}}"#,
+        part(&blobs[0]),
+        layers.join(",")
+    );
+    let headers = format!("Content-Type: {kind}\r\n");
+    let put = other.connect()?.ask("PUT", "/v2/a/manifests/1", &headers, manifest.as_bytes())?;
+    assert_eq!(put.status, 201);
+    for boot in std::fs::read_dir(root.path().join("settling"))? {
+        assert_eq!(std::fs::read_dir(boot?.path())?.count(), 0, "what a manifest names is on the disk");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_request_that_runs_comes_to_its_end_when_the_registry_is_stopped() -> Result<()> {
     let root = tempfile::tempdir()?;
     let mut registry = Registry::start(root.path(), &["--workers", "1"])?;

@@ -10,9 +10,9 @@
 //! | any other | `https` |
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{ClientConfig, Error};
+use super::ClientConfig;
 
 /// The host behind the name `docker.io`.
 const HUB: &str = "registry-1.docker.io";
@@ -140,74 +140,9 @@ fn is_in_network(address: Option<IpAddr>, network: &str) -> bool {
     }
 }
 
-/// What `certs.d` has for a host: authorities to believe, and who we are.
-#[derive(Default)]
-pub(super) struct Certificates {
-    pub(super) authorities: Vec<reqwest::Certificate>,
-    pub(super) identity: Option<reqwest::Identity>,
-}
-
-/// Reads a folder of `certs.d`: every `*.crt` is an authority, `NAME.cert` with `NAME.key` is us.
-pub(super) fn read_certificates(folder: &Path) -> Result<Certificates, Error> {
-    let failed = |path: &Path, reason: String| Error::Setup { subject: path.display().to_string(), reason };
-    let mut found = Certificates::default();
-    let entries = std::fs::read_dir(folder).map_err(|error| failed(folder, error.to_string()))?;
-    for entry in entries.flatten() {
-        let path = entry.path();
-        let read = || std::fs::read(&path).map_err(|error| failed(&path, error.to_string()));
-        match path.extension().and_then(|extension| extension.to_str()) {
-            Some("crt") => {
-                let bundle = reqwest::Certificate::from_pem_bundle(&read()?)
-                    .map_err(|error| failed(&path, error.to_string()))?;
-                found.authorities.extend(bundle);
-            }
-            Some("cert") => {
-                let key = path.with_extension("key");
-                if !key.exists() {
-                    let (cert, key) = (name_of(&path), name_of(&key));
-                    let words = format!(
-                        "missing key {key} for client certificate {cert}. \
-                         CA certificates must use the extension .crt"
-                    );
-                    return Err(failed(&path, words));
-                }
-                let mut pem = std::fs::read(&key).map_err(|error| failed(&key, error.to_string()))?;
-                pem.push(b'\n');
-                pem.extend(read()?);
-                let identity =
-                    reqwest::Identity::from_pem(&pem).map_err(|error| failed(&path, error.to_string()))?;
-                found.identity = Some(identity);
-            }
-            Some("key") if !path.with_extension("cert").exists() => {
-                let (key, cert) = (name_of(&path), name_of(&path.with_extension("cert")));
-                return Err(failed(&path, format!("missing client certificate {cert} for key {key}")));
-            }
-            _ => {}
-        }
-    }
-    Ok(found)
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn half_an_identity_is_an_error_that_says_which_half_is_missing() {
-        for (there, words) in [
-            ("client.cert", "missing key client.key for client certificate client.cert"),
-            ("client.key", "missing client certificate client.cert for key client.key"),
-        ] {
-            let folder = tempfile::tempdir().expect("a folder");
-            std::fs::write(folder.path().join(there), "").expect("written");
-            let error = read_certificates(folder.path()).err().expect("half of it").to_string();
-            assert!(error.contains(words), "{error}");
-        }
-    }
 
     fn bases(config: &ClientConfig, domain: &str) -> Vec<String> {
         endpoints(config, domain).into_iter().map(|endpoint| endpoint.base).collect()

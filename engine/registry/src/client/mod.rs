@@ -28,6 +28,8 @@ pub mod error;
 
 mod endpoint;
 
+mod certificates;
+
 mod transport;
 
 mod failure;

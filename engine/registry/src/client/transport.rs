@@ -17,7 +17,8 @@ use http::{HeaderMap, Method, StatusCode, header};
 use reqwest::Url;
 
 use super::Error;
-use super::endpoint::{Trust, read_certificates};
+use super::certificates;
+use super::endpoint::Trust;
 use super::failure::{explain, innermost};
 
 /// Makes requests. One pool of connections for each set of certificates that is believed.
@@ -135,11 +136,7 @@ impl Transport {
             Trust::Plain => builder.tls_certs_only([]),
             Trust::Anything => builder.tls_danger_accept_invalid_certs(true),
             Trust::Authorities(None) => builder,
-            Trust::Authorities(Some(folder)) => {
-                let found = read_certificates(folder)?;
-                let builder = builder.tls_certs_merge(found.authorities);
-                found.identity.into_iter().fold(builder, reqwest::ClientBuilder::identity)
-            }
+            Trust::Authorities(Some(folder)) => builder.tls_backend_preconfigured(certificates::tls(folder)?),
         };
         let pool = builder.build().map_err(|failure| Error::Setup {
             subject: "the system's certificates".to_owned(),

@@ -10,6 +10,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -19,6 +20,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::wire::{Outlet, Wire};
 use super::{Server, Shared, body::Body, handlers};
@@ -62,32 +65,37 @@ pub(super) async fn accept(server: Server, shutdown: impl Future<Output = ()> + 
 async fn one(
     stream: TcpStream,
     peer: SocketAddr,
-    tls: Option<tokio_rustls::TlsAcceptor>,
+    tls: Option<TlsAcceptor>,
     shared: Arc<Shared>,
-    stopping: watch::Receiver<bool>,
+    mut stopping: watch::Receiver<bool>,
 ) {
     // Answers are written whole; waiting to fill packets would only delay small ones.
     let _ = stream.set_nodelay(true);
-    match tls {
-        None => {
-            let outlet = Outlet::default();
-            serve(Wire::new(stream, outlet.clone()), Some(outlet), peer, shared, stopping).await;
-        }
-        Some(_) if speaks_plainly(&stream).await => {
-            // The words of Go's server, which clients know and explain.
-            let answer = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
-            let mut stream = stream;
-            // Whether they read it is their affair.
-            let _ = stream.write_all(answer).await;
-            let _ = stream.shutdown().await;
-        }
-        Some(tls) => {
-            // A handshake that fails or stalls is the client's affair.
-            if let Ok(Ok(stream)) = tokio::time::timeout(shared.idle, tls.accept(stream)).await {
-                serve(stream, None, peer, shared, stopping).await;
-            }
-        }
+    let Some(tls) = tls else {
+        let outlet = Outlet::default();
+        return serve(Wire::new(stream, outlet.clone()), Some(outlet), peer, shared, stopping).await;
+    };
+    let greeted = tokio::select! {
+        greeted = greet(stream, &tls, shared.idle) => greeted,
+        () = stopped(&mut stopping) => None,
+    };
+    if let Some(stream) = greeted {
+        serve(stream, None, peer, shared, stopping).await;
     }
+}
+
+/// The encrypted stream, once the client has shaken hands. One that fails or stalls there is the
+/// client's affair.
+async fn greet(mut stream: TcpStream, tls: &TlsAcceptor, idle: Duration) -> Option<TlsStream<TcpStream>> {
+    if speaks_plainly(&stream).await {
+        // The words of Go's server, which clients know and explain.
+        let answer = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
+        // Whether they read it is their affair.
+        let _ = stream.write_all(answer).await;
+        let _ = stream.shutdown().await;
+        return None;
+    }
+    tokio::time::timeout(idle, tls.accept(stream)).await.ok()?.ok()
 }
 
 /// Whether a client that should greet with TLS begins a request of plain HTTP.
@@ -107,7 +115,10 @@ async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let idle = shared.idle;
+    let asked = Arc::new(AtomicBool::new(false));
+    let ever_asked = Arc::clone(&asked);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        ever_asked.store(true, Ordering::Relaxed);
         let (shared, outlet) = (Arc::clone(&shared), outlet.clone());
         Box::pin(async move {
             let mut response = handlers::answer(&shared, request, peer).await;
@@ -126,18 +137,30 @@ async fn serve<S>(
     // Errors here are clients that left; there is nobody to tell.
     let ended = tokio::select! {
         ended = poll_fn(|context| connection.poll_without_shutdown(context)) => ended,
-        () = async { let _ = stopping.wait_for(|stop| *stop).await; } => {
-            std::pin::Pin::new(&mut connection).graceful_shutdown();
-            let _ = connection.await;
+        () = stopped(&mut stopping) => {
+            // Of one that asked nothing yet hyper awaits a request even so.
+            if asked.load(Ordering::Relaxed) {
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                let _ = connection.await;
+            }
             return;
         }
     };
     if ended.is_ok() {
         let mut stream = connection.into_parts().io.into_inner();
         if stream.shutdown().await.is_ok() {
-            linger(stream).await;
+            tokio::select! {
+                () = linger(stream) => {}
+                () = stopped(&mut stopping) => {}
+            }
         }
     }
+}
+
+/// Waits until the server is to stop.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // Where nobody can say it any more, it has stopped.
+    let _ = stopping.wait_for(|stop| *stop).await;
 }
 
 /// Takes what a client still sends after its last answer, for a while. Bytes that nobody takes would

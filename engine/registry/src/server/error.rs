@@ -44,6 +44,7 @@ pub(crate) enum Code {
     UnknownRoute,
     TooManyRequests,
     Timeout,
+    BadRequest,
     NoSpace,
     Internal,
 }
@@ -70,7 +71,7 @@ impl Code {
             Self::UnknownRoute => "NOT_FOUND",
             Self::TooManyRequests => "TOOMANYREQUESTS",
             Self::MirrorAway => "UNAVAILABLE",
-            Self::NoSpace | Self::Internal => "UNKNOWN",
+            Self::BadRequest | Self::NoSpace | Self::Internal => "UNKNOWN",
         }
     }
 
@@ -87,6 +88,7 @@ impl Code {
             | Self::NameInvalid
             | Self::SizeInvalid
             | Self::TagInvalid
+            | Self::BadRequest
             | Self::PaginationInvalid => StatusCode::BAD_REQUEST,
             Self::ManifestTooLarge | Self::BlobTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,

@@ -73,6 +73,56 @@ async fn a_body_that_is_refused_early_is_answered_and_not_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_request_says_once_which_host_it_is_for() {
+    let registry = Registry::start().await;
+    let address = registry.url.trim_start_matches("http://").to_owned();
+    for (head, status) in [
+        ("GET /v2/ HTTP/1.1\r\n", "400"),
+        ("GET / HTTP/1.1\r\nAccept: text/html\r\n", "400"),
+        ("GET /v2/ HTTP/1.1\r\nHost: one\r\nHost: two\r\n", "400"),
+        ("GET /v2/ HTTP/1.1\r\nHost: one\r\nConnection: close\r\n", "200"),
+        ("GET /v2/ HTTP/1.0\r\n", "200"),
+    ] {
+        let mut stream = TcpStream::connect(&address).await.expect("a connection");
+        stream.write_all(format!("{head}\r\n").as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer, and the end");
+        assert!(answer.split(' ').nth(1) == Some(status), "{head}: {answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_stops_waits_for_no_client_that_waits_for_nothing() {
+    let registry = Registry::with(|config| config.idle = Duration::from_secs(600)).await;
+    let address = registry.url.trim_start_matches("http://").to_owned();
+    let mut clients = Vec::new();
+    for text in [
+        // Silent; in the middle of a head; served and silent; answered, and sending on.
+        "",
+        "GET /v2/ HTTP/1.1\r\nHos",
+        "GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        "PUT /v2/BIG/manifests/1 HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(&address).await.expect("a connection");
+        stream.write_all(text.as_bytes()).await.expect("sent");
+        if text.ends_with("\r\n\r\n") {
+            assert!(stream.read(&mut [0; 64]).await.expect("an answer") > 0);
+        }
+        clients.push(stream);
+    }
+    let mut sending = clients.pop().expect("the last one");
+    let sends = tokio::spawn(async move {
+        while sending.write_all(&[b' '; 100]).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    // Until the grace is over it would be half a minute.
+    let stopped = tokio::time::timeout(Duration::from_secs(4), registry.stop()).await;
+    assert!(stopped.is_ok(), "somebody is waited for");
+    sends.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_twice_is_there_once_and_right() {
     let registry = Registry::start().await;
     let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();

@@ -79,6 +79,7 @@ pub(super) async fn answer(shared: &Shared, request: Request<Incoming>, peer: So
 
 async fn route(shared: &Shared, request: Request<Incoming>, user: &mut Option<String>) -> Answer {
     let (parts, incoming) = request.into_parts();
+    check_host(&parts)?;
     let html = text(&parts, header::ACCEPT).is_some_and(|types| types.contains("text/html"));
     if let Some(route) = hub::Route::parse(parts.uri.path(), html) {
         // The pages tell the names of all repositories, as the catalogue does.
@@ -140,6 +141,16 @@ async fn route(shared: &Shared, request: Request<Incoming>, user: &mut Option<St
         _ => Err(Refusal::new(Code::Unsupported, format!("{} is not possible here", parts.method))
             .header(header::ALLOW, allowed)),
     }
+}
+
+/// A request of HTTP/1.1 says once which host it is for; RFC 9112, 3.2.
+fn check_host(parts: &http::request::Parts) -> Result<(), Refusal> {
+    let words = match parts.headers.get_all(header::HOST).iter().count() {
+        0 if parts.version >= http::Version::HTTP_11 => "the request has no Host header",
+        0 | 1 => return Ok(()),
+        _ => "the request has more than one Host header",
+    };
+    Err(Refusal::new(Code::BadRequest, words).header(header::CONNECTION, "close"))
 }
 
 /// How the client addresses this server.

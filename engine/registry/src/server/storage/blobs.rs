@@ -77,7 +77,8 @@ impl Storage {
         self.place.blob_size(digest)
     }
 
-    /// Puts a blob that is stored into a repository.
+    /// Puts a blob that is stored into a repository. Nobody waits for the disk here: that is for who pushes
+    /// the manifest that names it.
     pub(crate) fn link_blob(&self, name: &Name, digest: &Digest, _adding: &Guard) -> Result<(), Refusal> {
         self.place.refresh_blob(digest);
         let link = keys::blob_link(name, digest);
@@ -85,7 +86,7 @@ impl Storage {
             self.place.refresh(&link);
             return Ok(());
         }
-        self.place.commit(&[Act::write(link, Bytes::new())])
+        self.place.mark(&link)
     }
 
     /// Puts back into a repository what was in it a moment ago, where a collection of garbage that

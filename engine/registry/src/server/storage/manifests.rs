@@ -74,9 +74,12 @@ impl Storage {
         manifest: &Manifest,
         bytes: &Bytes,
         tags: &[String],
-        _adding: &Guard,
+        adding: &Guard,
     ) -> Result<(), Refusal> {
-        let mut acts = Vec::with_capacity(3 + tags.len());
+        // Here a push is over, and stays. The manifest itself may have come as a blob before.
+        let named = manifest.blobs.iter().map(|(digest, _)| digest).chain([digest]);
+        let named: Vec<_> = named.map(|digest| (digest.clone(), keys::blob_link(name, digest))).collect();
+        let mut acts = self.place.settle_blobs(&named, adding)?;
         if self.place.blob_size(digest)?.is_some() {
             self.place.refresh_blob(digest);
         } else {

@@ -14,7 +14,7 @@
 //!       _hub.json                           what the hub tells about it
 //! ```
 //!
-//! ROOT is a *place* ([`place`]): a folder of a [`disk`], which has beside these `temporary/`,
+//! ROOT is a *place* ([`place`]): a folder of a [`disk`], which has beside these `settling/`, `temporary/`,
 //! `journal/`, `gate` and `lock`, or a bucket of an object storage ([`bucket`]), which has `content/`
 //! beside them, and whose `blobs/` say where in there the bytes are.
 //!
@@ -23,7 +23,9 @@
 //! - A value appears under its key only when it is whole and, for blobs, when its bytes were
 //!   held against its digest.
 //! - A blob is never changed.
-//! - What was answered with 201 is there for every server of the place, and stays.
+//! - What was answered with 201 is there for every server of the place. A manifest stays, with all that
+//!   it names. A blob that no manifest names yet stays if a server is killed; if the machine loses its power
+//!   in the next minute, the blob may be unknown again, and never another one.
 //! - Names are parsed ([`Name`], [`Digest`](glassdock_image::Digest), tags) before they become part of a key ([`keys`]).
 //!
 //! All of this is plain blocking code, for many threads at once; where it may take long, it is

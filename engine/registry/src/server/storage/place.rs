@@ -4,7 +4,9 @@
 //!
 //! What every place promises, and `tests.rs` holds against each:
 //!
-//! - what was committed is there for every server of the place from then on, and stays;
+//! - what was committed, or adopted as a blob, is there for every server of the place from then on;
+//! - it stays, also if the machine loses its power: what was committed from then on, a blob that was adopted
+//!   from when it is settled ([`Place::settle_blobs`]), which happens by itself soon;
 //! - a value under a key is whole, or not there;
 //! - a blob is whole and of its digest, or not there; it is never changed;
 //! - who reads a blob while it is deleted reads on, or the reading fails: never other bytes.
@@ -103,7 +105,8 @@ pub(super) trait Place: Send + Sync + Debug {
     /// Makes changes, in this order: when this returns they are visible, and stay.
     fn commit(&self, acts: &[Act]) -> Result<(), Refusal>;
 
-    /// Gives what is under a key the present time; makes it, empty, where it is missing.
+    /// Gives what is under a key the present time; makes it, empty, where it is missing. It is there for every
+    /// server from then on, and stays if a server is killed.
     fn mark(&self, key: &str) -> Result<(), Refusal>;
 
     /// Gives a value without content the present time, if it is there.
@@ -132,6 +135,11 @@ pub(super) trait Place: Send + Sync + Debug {
 
     /// Makes a verified file, which this place gave, a blob. The file is gone then.
     fn adopt(&self, file: &File, from: &Path, digest: &Digest) -> Result<(), Refusal>;
+
+    /// Sees to it that those of these that are blobs stay, whatever happens to the machine. Each comes with
+    /// the key of a value without content that was marked for it; gives the acts that make those stay
+    /// too, for who commits what relies on them.
+    fn settle_blobs(&self, blobs: &[(Digest, String)], adding: &Guard) -> Result<Vec<Act>, Refusal>;
 
     /// A new file that nobody else writes.
     fn temporary(&self) -> Result<(PathBuf, File), Refusal>;

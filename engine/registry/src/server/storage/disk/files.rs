@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::upload::FileUpload;
-use super::{Disk, make_parent, remove};
+use super::{Disk, locks, make_parent, remove, rename_into};
 use crate::server::error::{Code, Refusal};
 use crate::server::storage::collect::Collected;
 use crate::server::storage::place::{Act, Guard, Incoming, Look, Opened, Place};
@@ -94,20 +94,15 @@ impl Place for Disk {
     }
 
     fn blob_size(&self, digest: &Digest) -> Result<Option<u64>, Refusal> {
-        let path = self.path(&keys::blob(digest));
-        let found = absent_is_none(fs::metadata(&path));
-        found
-            .map(|found| found.map(|metadata| metadata.len()))
-            .map_err(|source| Refusal::disk("look at", &path, source))
+        self.at_blob("look at", digest, |path| Ok(fs::metadata(path)?.len()))
     }
 
     fn open_blob(&self, digest: &Digest) -> Result<Option<(Opened, u64)>, Refusal> {
-        let path = self.path(&keys::blob(digest));
-        let opened = File::open(&path).and_then(|file| {
+        self.at_blob("open", digest, |path| {
+            let file = File::open(path)?;
             let size = file.metadata()?.len();
             Ok((Opened::File(file), size))
-        });
-        absent_is_none(opened).map_err(|source| Refusal::disk("open", &path, source))
+        })
     }
 
     fn blob_of(&self, digest: &Digest, bytes: &Bytes) -> Result<Act, Refusal> {
@@ -115,39 +110,53 @@ impl Place for Disk {
     }
 
     fn refresh_blob(&self, digest: &Digest) {
-        self.refresh(&keys::blob(digest));
+        // As with `refresh`.
+        let _ = self.at_blob("touch", digest, |path| {
+            OpenOptions::new().append(true).open(path)?.set_modified(SystemTime::now())
+        });
     }
 
     fn retire_blob(&self, digest: &Digest) -> Result<(), Refusal> {
+        remove(&self.settling.path(digest))?;
         remove(&self.path(&keys::blob(digest)))
+    }
+
+    fn settle_blobs(&self, blobs: &[(Digest, String)], adding: &Guard) -> Result<Vec<Act>, Refusal> {
+        let digests: Vec<Digest> = blobs.iter().map(|(digest, _)| digest.clone()).collect();
+        let settled = self.settling.settle(&digests, adding);
+        settled.map_err(|source| Refusal::disk("write out", &self.root.join("settling"), source))?;
+        if self.journal.is_none() {
+            return Ok(Vec::new());
+        }
+        let marked = blobs.iter().filter(|(_, link)| self.path(link).exists());
+        Ok(marked.map(|(_, link)| Act::write(link, Bytes::new())).collect())
     }
 
     fn bring_back(&self, digest: &Digest) -> Result<bool, Refusal> {
         Ok(self.blob_size(digest)?.is_some())
     }
 
-    /// The file is on the disk before it gets its name, so that a blob is whole after a power
-    /// failure too.
-    fn adopt(&self, file: &File, from: &Path, digest: &Digest) -> Result<(), Refusal> {
-        let key = keys::blob(digest);
-        let path = self.path(&key);
-        if path.exists() {
-            self.refresh(&key);
+    /// Who waits for this needn't wait for the disk too: see [`Settling`](super::settling::Settling).
+    fn adopt(&self, _file: &File, from: &Path, digest: &Digest) -> Result<(), Refusal> {
+        if self.blob_size(digest)?.is_some() {
             let _ = fs::remove_file(from);
-            return Ok(());
+        } else {
+            let named = match &self.settler {
+                None => rename_into(from, &self.path(&keys::blob(digest))),
+                Some(settler) => self.settling.take(from, digest).inspect(|()| {
+                    // Where the thread is gone, who pushes a manifest does its work.
+                    let _ = settler.send(());
+                }),
+            };
+            named.map_err(|source| match source.kind() {
+                io::ErrorKind::NotFound => {
+                    Refusal::new(Code::BlobUploadUnknown, "the upload was given up meanwhile")
+                }
+                _ => Refusal::disk("rename", from, source),
+            })?;
         }
-        make_parent(&path)?;
-        if self.journal.is_some() {
-            file.sync_data().map_err(|source| Refusal::disk("write out", from, source))?;
-        }
-        fs::rename(from, &path).map_err(|source| match source.kind() {
-            io::ErrorKind::NotFound => {
-                Refusal::new(Code::BlobUploadUnknown, "the upload was given up meanwhile")
-            }
-            _ => Refusal::disk("rename", from, source),
-        })?;
-        self.refresh(&key);
-        self.sync_folders(&path)
+        self.refresh_blob(digest);
+        Ok(())
     }
 
     fn temporary(&self) -> Result<(PathBuf, File), Refusal> {
@@ -190,20 +199,12 @@ impl Place for Disk {
         Ok(expired)
     }
 
-    /// Many hold `lock` together, and one who wants it alone would wait for a moment without any of
-    /// them. So everybody goes through `gate` first: who collects keeps it shut while they wait.
     fn adding(&self) -> Result<Guard, Refusal> {
-        let gate = self.locked("gate", File::lock_shared)?;
-        let lock = self.locked("lock", File::lock_shared)?;
-        drop(gate);
-        Ok(Guard::new(Some(lock)))
+        locks::adding(&self.root)
     }
 
     fn alone(&self) -> Result<Guard, Refusal> {
-        let gate = self.locked("gate", File::lock)?;
-        let lock = self.locked("lock", File::lock)?;
-        drop(gate);
-        Ok(Guard::new(Some(lock)))
+        locks::alone(&self.root)
     }
 
     fn looks_again(&self) -> bool {
@@ -217,7 +218,10 @@ impl Place for Disk {
 
     fn settle(&self) -> io::Result<()> {
         match &self.journal {
-            Some(journal) => journal.checkpoint(&self.root),
+            Some(journal) => {
+                self.settling.settle_all()?;
+                journal.checkpoint(&self.root)
+            }
             None => glassdock_kernel::disk::sync_filesystem(&File::open(&self.root)?),
         }
     }
@@ -246,25 +250,23 @@ impl Place for Disk {
 }
 
 impl Disk {
-    fn locked(&self, name: &str, how: fn(&File) -> io::Result<()>) -> Result<File, Refusal> {
-        let path = self.path(name);
-        let file = File::open(&path).map_err(|source| Refusal::disk("open", &path, source))?;
-        how(&file).map_err(|source| Refusal::disk("lock", &path, source))?;
-        Ok(file)
-    }
-
-    /// Writes out the entries that lead to a file that has a name now.
-    fn sync_folders(&self, path: &Path) -> Result<(), Refusal> {
-        if self.journal.is_none() {
-            return Ok(());
+    /// Does something with a blob's file, wherever that lies; `None` if it is nowhere.
+    fn at_blob<T>(
+        &self,
+        what: &'static str,
+        digest: &Digest,
+        act: impl Fn(&Path) -> io::Result<T>,
+    ) -> Result<Option<T>, Refusal> {
+        let path = self.path(&keys::blob(digest));
+        // Between the first two looks it may be settled.
+        for path in [&path, &self.settling.path(digest), &path] {
+            match absent_is_none(act(path)) {
+                Ok(None) => {}
+                Ok(done) => return Ok(done),
+                Err(source) => return Err(Refusal::disk(what, path, source)),
+            }
         }
-        // Its own folder, and the one above, in which that may be new.
-        for folder in path.ancestors().skip(1).take(2) {
-            File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(|source| Refusal::disk("write out", folder, source))?;
-        }
-        Ok(())
+        Ok(None)
     }
 
     pub(super) fn temporary_file(&self) -> Result<(PathBuf, File), Refusal> {
@@ -282,7 +284,7 @@ impl Disk {
 }
 
 /// Whether a path still leads to a file.
-fn is_same(file: &File, path: &Path) -> bool {
+pub(super) fn is_same(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::metadata(path)) {
         (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
         _ => false,
@@ -290,7 +292,7 @@ fn is_same(file: &File, path: &Path) -> bool {
 }
 
 /// What isn't there is no error.
-fn absent_is_none<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+pub(super) fn absent_is_none<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {

@@ -1,10 +1,11 @@
 //! A folder of a disk, as a place to keep a registry in.
 //!
-//! - A file appears under its final name by rename(2), and only when it is whole and,
-//!   for blobs, when its bytes were held against its digest and are on the disk.
+//! - A file appears under its final name by rename(2) or linkat(2), and only when it is whole and,
+//!   for blobs, when its bytes were held against its digest and are on the disk. Before, a blob is
+//!   found among those that settle ([`settling`]).
 //! - What was committed is on the disk, or in the journal on the disk ([`journal`]).
 //! - Those who add something hold the file `lock` together; who collects garbage holds it
-//!   alone, a little at a time.
+//!   alone, a little at a time ([`locks`]).
 //!
 //! The small calls (a few system calls on files of some bytes) are made right where a
 //! request is answered, the large ones on threads for that.
@@ -12,7 +13,9 @@
 mod digests;
 mod files;
 pub(super) mod journal;
+mod locks;
 mod records;
+mod settling;
 mod small;
 mod upload;
 
@@ -27,6 +30,7 @@ use std::time::{Duration, SystemTime};
 use super::place::Act;
 use crate::server::error::Refusal;
 use journal::Journal;
+use settling::Settling;
 
 /// The folder.
 #[derive(Debug)]
@@ -35,6 +39,9 @@ pub(super) struct Disk {
     temporary: AtomicU64,
     small: small::Small,
     digests: digests::Digests,
+    settling: Arc<Settling>,
+    /// Ends the thread that settles blobs, with this value. `None` as with the journal.
+    settler: Option<Sender<()>>,
     /// `None` where what is written may be lost with the machine's power.
     journal: Option<Arc<Journal>>,
     /// Ends the thread that writes the journal's changes out, with this value.
@@ -65,6 +72,8 @@ impl Disk {
             temporary: AtomicU64::new(0),
             small: small::Small::default(),
             digests: digests::Digests::default(),
+            settling: Arc::new(Settling::open(root)?),
+            settler: None,
             journal: None,
             _keeper: None,
         };
@@ -74,6 +83,7 @@ impl Disk {
             let journal = Arc::new(Journal::new(root.join("journal")));
             disk._keeper = Some(keep(Arc::clone(&journal), root.to_owned()));
             disk.journal = Some(journal);
+            disk.settler = Some(settling::begin(Arc::clone(&disk.settling)));
         }
         Ok(disk)
     }
