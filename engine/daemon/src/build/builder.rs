@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::announce::Announced;
+use super::checks;
 use super::context::Context;
 use super::remember::Unwritten;
 use super::request::Wish;
@@ -107,6 +108,7 @@ impl Builder {
                 PlanError::Target { .. } => error.to_string(),
             })
         })?;
+        checks::heed(&file, &plan, &self.wish, &self.engine.images, &self.words)?;
         let lease = Arc::new(self.engine.images.lease());
         // As in Docker, one that isn't here has nothing.
         let cache_from = self.wish.cache_from.iter().filter_map(|name| self.engine.images.resolve(name).ok());
