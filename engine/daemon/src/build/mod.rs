@@ -94,7 +94,7 @@ pub(crate) async fn build(mut call: Call) -> Reply {
         let place = wish.dockerfile.clone();
         let context = match &wish.remote {
             Some(remote) => {
-                let keep = wish.arguments.contains_key("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+                let keep = wish.arguments.contains_key(request::KEEP_GIT);
                 Box::pin(context::Context::fetch(&engine, &trace, remote, &place, keep)).await?
             }
             None => {
