@@ -102,6 +102,12 @@ impl Ignore {
         self.rules.is_empty()
     }
 
+    /// Whether some pattern takes files in again.
+    #[must_use]
+    pub fn has_exceptions(&self) -> bool {
+        self.rules.iter().any(|rule| !rule.out)
+    }
+
     /// Whether a path (relative, with `/`) is left out.
     #[must_use]
     pub fn ignores(&self, path: &str) -> bool {

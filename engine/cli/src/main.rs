@@ -96,7 +96,9 @@ fn start(program: &'static str, argv: &[String]) -> Result<(), Failure> {
             warn_of_h(deprecated);
             print(help::command(found.spec, program, &name, own::examples(found.spec.name())))
         }
-        Parsed::Command(args) if commands::build::read::is_asked(&args) => commands::build::read::read(&args),
+        Parsed::Command(args) if commands::build::read::is_asked(&args) => {
+            own::live::with_runtime(read(program, &global, &args))
+        }
         Parsed::Command(args) => own::live::with_runtime(perform(program, argv, &global, &args)),
     }
 }
@@ -112,13 +114,7 @@ async fn perform(program: &'static str, argv: &[String], global: &Args, args: &A
     }
     let host = Host::choose(global.last("host"), program)?;
     let operation = own::operation::Operation::new(program, argv);
-    let client = Client::new(host, program, operation.headers());
-    let mut cx = Context {
-        client,
-        out: Output::default(),
-        config: Config::new(global.text("config")),
-        watched: false,
-    };
+    let mut cx = at_hand(program, global, host, operation.headers());
     let watch = own::live::Watch::begin(&cx.client, &operation, global, args).await?;
     cx.watched = watch.is_open();
     let result = commands::run(&mut cx, args).await;
@@ -128,6 +124,25 @@ async fn perform(program: &'static str, argv: &[String], global: &Args, args: &A
     operation.end(&mut cx.client, status, watch.is_open()).await;
     watch.end().await;
     result
+}
+
+/// Reads Dockerfiles, which is no operation of the daemon's.
+async fn read(program: &'static str, global: &Args, args: &Args) -> Result<(), Failure> {
+    let host = Host::choose(global.last("host"), program)?;
+    let mut cx = at_hand(program, global, host, Vec::new());
+    let result = commands::build::read::read(&mut cx, args).await;
+    let flushed = cx.out.flush();
+    result.and(flushed)
+}
+
+fn at_hand(
+    program: &'static str,
+    global: &Args,
+    host: Host,
+    headers: Vec<(&'static str, String)>,
+) -> Context {
+    let client = Client::new(host, program, headers);
+    Context { client, out: Output::default(), config: Config::new(global.text("config")), watched: false }
 }
 
 fn unknown(program: &'static str, words: &[String]) -> Result<(), Failure> {

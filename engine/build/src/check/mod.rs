@@ -4,8 +4,9 @@
 //! and in the same words. A file can switch them off: `# check=skip=RULE,…`.
 //!
 //! Reading order: [`style`] (how it is written), [`stages`] (FROM and stages), and
-//! [`variables`] (ARG, ENV and their use). A check here knows no images: a variable
-//! that a base image may have set is not called undefined.
+//! [`variables`] (ARG, ENV and their use). Nothing here asks for images: who knows what the stages
+//! begin with says so ([`Known`]). A variable that an unknown image may have set is not called undefined,
+//! unless it looks like a slip.
 
 pub mod stages;
 
@@ -13,9 +14,11 @@ pub mod style;
 
 pub mod variables;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::ignore::Ignore;
+use crate::language::directive::Check;
 use crate::language::{File, Kind, Position, flags};
 
 /// The rules' names.
@@ -35,6 +38,7 @@ pub enum Rule {
     UndefinedVar,
     MultipleInstructionsDisallowed,
     LegacyKeyValueFormat,
+    InvalidBaseImagePlatform,
     RedundantTargetPlatform,
     FromPlatformFlagConstDisallowed,
     SecretsUsedInArgOrEnv,
@@ -75,17 +79,46 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Checks a file that was read; `ignore` is the context's `.dockerignore`, if it is known.
+/// What is known beside the file.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The context's `.dockerignore`.
+    pub ignore: Option<Ignore>,
+    /// What stages begin with, by the place of their FROM among the file's instructions.
+    pub bases: BTreeMap<usize, BaseImage>,
+    /// What is said of checks instead of the file's directive: the build argument [`ARGUMENT`].
+    pub said: Option<Check>,
+}
+
+/// The build argument that takes the place of a file's directive `check`.
+pub const ARGUMENT: &str = "BUILDKIT_DOCKERFILE_CHECK";
+
+/// An image that a stage begins with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BaseImage {
+    /// Its name.
+    pub name: String,
+    /// Its environment.
+    pub env: Vec<String>,
+    /// Whether it says which shell commands are for.
+    pub has_shell: bool,
+    /// Its platform: `linux/amd64`.
+    pub platform: String,
+    /// The platform that the build wants.
+    pub wanted: String,
+}
+
+/// Checks a file that was read.
 #[must_use]
-pub fn check(file: &File, ignore: Option<&Ignore>) -> Vec<Finding> {
+pub fn check(file: &File, known: &Known) -> Vec<Finding> {
     let mut findings = Findings(Vec::new());
-    style::check(file, &mut findings);
-    stages::check(file, &mut findings);
-    variables::check(file, &mut findings);
-    if let Some(ignore) = ignore {
+    style::check(file, &known.bases, &mut findings);
+    stages::check(file, &known.bases, &mut findings);
+    variables::check(file, &known.bases, &mut findings);
+    if let Some(ignore) = &known.ignore {
         ignored(file, ignore, &mut findings);
     }
-    let said = &file.directives.check;
+    let said = said(file, known);
     let named = |list: &[String], rule: Rule| {
         let name = rule.to_string();
         list.iter().any(|one| one.eq_ignore_ascii_case("all") || one.eq_ignore_ascii_case(&name))
@@ -99,6 +132,20 @@ pub fn check(file: &File, ignore: Option<&Ignore>) -> Vec<Finding> {
     findings
 }
 
+/// What holds of checks.
+#[must_use]
+pub fn said<'a>(file: &'a File, known: &'a Known) -> &'a Check {
+    known.said.as_ref().unwrap_or(&file.directives.check)
+}
+
+/// What is said where findings are errors, in BuildKit's words.
+#[must_use]
+pub fn violation(findings: &[Finding]) -> String {
+    let rules: std::collections::BTreeSet<String> =
+        findings.iter().map(|finding| finding.rule.to_string()).collect();
+    format!("lint violation found for rules: {}", rules.into_iter().collect::<Vec<_>>().join(", "))
+}
+
 /// Where the rules put what they find.
 pub(crate) struct Findings(Vec<Finding>);
 
@@ -108,22 +155,27 @@ impl Findings {
     }
 }
 
-/// Files that COPY or ADD names, but the context doesn't have.
+/// Files that COPY or ADD names, but the context doesn't have. Rules with exceptions are not judged: of a folder
+/// that they leave out something may be there.
 fn ignored(file: &File, ignore: &Ignore, findings: &mut Findings) {
+    if ignore.has_exceptions() {
+        return;
+    }
     for instruction in &file.instructions {
-        let (Kind::Copy(copy) | Kind::Add(copy)) = &instruction.kind else { continue };
+        let (name, copy) = match &instruction.kind {
+            Kind::Copy(copy) => ("Copy", copy),
+            Kind::Add(copy) => ("Add", copy),
+            _ => continue,
+        };
         if flags::value(&instruction.flags, "from").is_some() {
             continue;
         }
         for source in &copy.sources {
-            let path = source.text.trim_start_matches("./").trim_matches('/');
-            let plain = !path.is_empty() && path != "." && !path.contains(['*', '?', '[', '$', ':']);
-            if plain && ignore.ignores(path) {
-                let message = format!(
-                    "Attempting to {} file {:?} that is excluded by .dockerignore",
-                    instruction.kind.name(),
-                    source.text
-                );
+            let parts = source.text.split('/').filter(|part| !matches!(*part, "" | "."));
+            let path = parts.collect::<Vec<_>>().join("/");
+            let plain = !path.is_empty() && !path.contains(['*', '?', '[', '$', ':']);
+            if plain && ignore.ignores(&path) {
+                let message = format!("Attempting to {name} file {path:?} that is excluded by .dockerignore");
                 findings.add(Rule::CopyIgnoredFile, source.at, message);
             }
         }

@@ -2,45 +2,39 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Findings, Rule};
+use super::{BaseImage, Findings, Rule};
 use crate::language::instruction::From;
 use crate::language::{File, Instruction, Kind};
 
 /// Names that mean something else.
 const RESERVED: [&str; 2] = ["context", "scratch"];
 
-pub(super) fn check(file: &File, findings: &mut Findings) {
+pub(super) fn check(file: &File, bases: &BTreeMap<usize, BaseImage>, findings: &mut Findings) {
     let mut names = BTreeSet::new();
     let mut stage: Vec<&Instruction> = Vec::new();
-    // Whether each named stage, and the one that is read, says its folder from `/` on.
-    let mut folders: BTreeMap<String, bool> = BTreeMap::new();
-    let (mut name, mut absolute) = (None, false);
-    for instruction in &file.instructions {
-        match &instruction.kind {
-            Kind::From(from) => {
-                if let Some(name) = name.take() {
-                    folders.insert(name, absolute);
-                }
-                self::from(instruction, from, &mut names, findings);
-                repeated(&std::mem::take(&mut stage), findings);
-                absolute = folders.get(&from.image.text.to_lowercase()).copied().unwrap_or(false);
-                name = from.name.as_ref().map(|name| name.text.to_lowercase());
+    for (index, instruction) in file.instructions.iter().enumerate() {
+        if let Kind::From(from) = &instruction.kind {
+            self::from(instruction, from, &mut names, findings);
+            if let Some(base) = bases.get(&index) {
+                platform(from, base, findings);
             }
-            Kind::Workdir(folder) => {
-                if !absolute && !folder.text.starts_with(['/', '$']) {
-                    let message = format!(
-                        "Relative workdir {:?} can have unexpected results if the base image changes",
-                        folder.text
-                    );
-                    findings.add(Rule::WorkdirRelativePath, folder.at, message);
-                }
-                absolute |= folder.text.starts_with('/');
-            }
-            _ => {}
+            repeated(&std::mem::take(&mut stage), findings);
         }
         stage.push(instruction);
     }
     repeated(&stage, findings);
+}
+
+/// An image that is for another machine than the build.
+fn platform(from: &From, base: &BaseImage, findings: &mut Findings) {
+    let machine = |platform: &str| platform.split('/').take(2).map(str::to_owned).collect::<Vec<_>>();
+    if machine(&base.platform) != machine(&base.wanted) {
+        let message = format!(
+            "Base image {} was pulled with platform {:?}, expected {:?} for current build",
+            base.name, base.platform, base.wanted
+        );
+        findings.add(Rule::InvalidBaseImagePlatform, from.image.at, message);
+    }
 }
 
 /// What only counts once: all but the last one do nothing.
@@ -58,19 +52,12 @@ fn repeated(stage: &[&Instruction], findings: &mut Findings) {
 }
 
 fn from(instruction: &Instruction, from: &From, names: &mut BTreeSet<String>, findings: &mut Findings) {
-    if let Some(platform) = &from.platform {
-        let name = platform.text.trim_start_matches('$').trim_start_matches('{').trim_end_matches('}');
-        if platform.text.starts_with('$') && name == "TARGETPLATFORM" {
-            let message = format!(
-                "Setting platform to predefined {} in FROM is redundant as this is the default behavior",
-                platform.text
-            );
-            findings.add(Rule::RedundantTargetPlatform, platform.at, message);
-        }
-        if !platform.text.contains('$') {
-            let message = format!("FROM --platform flag should not use constant value {:?}", platform.text);
-            findings.add(Rule::FromPlatformFlagConstDisallowed, platform.at, message);
-        }
+    if let Some(platform) = &from.platform
+        && !platform.text.contains('$')
+        && !is_told(&platform.text, from.name.as_ref().map_or("", |name| &name.text))
+    {
+        let message = format!("FROM --platform flag should not use constant value {:?}", platform.text);
+        findings.add(Rule::FromPlatformFlagConstDisallowed, platform.at, message);
     }
     let (Some(r#as), Some(name)) = (&from.r#as, &from.name) else { return };
     let keyword = &instruction.keyword.text;
@@ -86,11 +73,17 @@ fn from(instruction: &Instruction, from: &From, names: &mut BTreeSet<String>, fi
     }
     let lower = name.text.to_lowercase();
     if RESERVED.contains(&lower.as_str()) {
-        let message = format!("Stage name should not use the same name as reserved stage {:?}", name.text);
+        let message = format!("Stage name should not use the same name as reserved stage {lower:?}");
         findings.add(Rule::ReservedStageName, name.at, message);
     }
-    if !names.insert(lower) {
-        let message = format!("Duplicate stage name {:?}, stage names should be unique", name.text);
+    if !names.insert(lower.clone()) {
+        let message = format!("Duplicate stage name {lower:?}, stage names should be unique");
         findings.add(Rule::DuplicateStageName, name.at, message);
     }
+}
+
+/// Whether a stage's name says which platform it is for, so that the constant is meant.
+fn is_told(platform: &str, stage: &str) -> bool {
+    let stage = stage.to_lowercase();
+    platform.to_lowercase().split('/').take(2).any(|part| !part.is_empty() && stage.contains(part))
 }

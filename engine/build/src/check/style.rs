@@ -1,19 +1,31 @@
 //! How a file is written: cases of letters, forms of commands, old spellings.
 
-use super::{Findings, Rule};
+use std::collections::BTreeMap;
+
+use super::{BaseImage, Findings, Rule};
 use crate::language::instruction::Command;
 use crate::language::{File, Instruction, Kind, Position, Word};
 
-pub(super) fn check(file: &File, findings: &mut Findings) {
+pub(super) fn check(file: &File, bases: &BTreeMap<usize, BaseImage>, findings: &mut Findings) {
     casing(file, findings);
-    let mut shell_given = false;
-    for instruction in &file.instructions {
+    // Whether each named stage, and the one that is read, says which shell its commands are for.
+    let mut shells: BTreeMap<String, bool> = BTreeMap::new();
+    let (mut name, mut shell_given) = (None, false);
+    for (index, instruction) in file.instructions.iter().enumerate() {
         if let Some(line) = instruction.empty_line {
             findings.add(Rule::NoEmptyContinuation, Position { line, column: 1 }, "Empty continuation line");
         }
         description(instruction, findings);
         match &instruction.kind {
-            Kind::From(_) => shell_given = false,
+            Kind::From(from) => {
+                if let Some(name) = name.take() {
+                    shells.insert(name, shell_given);
+                }
+                let below = shells.get(&from.image.text.to_lowercase()).copied();
+                let base = bases.get(&index).map(|base| base.has_shell);
+                shell_given = base.or(below).unwrap_or(false);
+                name = from.name.as_ref().map(|name| name.text.to_lowercase());
+            }
             Kind::Shell(_) => shell_given = true,
             Kind::Maintainer(_) => findings.add(
                 Rule::MaintainerDeprecated,

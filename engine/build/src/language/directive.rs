@@ -75,7 +75,11 @@ pub(crate) fn read(lines: &[&str], errors: &mut Vec<Error>) -> Directives {
             "escape" if matches!(value, "\\" | "`") => found.escape = if value == "`" { '`' } else { '\\' },
             "escape" => errors.push(Error::new(at, Problem::Escape(value.to_owned()))),
             "syntax" => found.syntax = Some(value.to_owned()),
-            _ => check(value, &mut found.check, at, errors),
+            _ => {
+                let (check, wrong) = Check::read(value);
+                found.check = check;
+                errors.extend(wrong.into_iter().map(|part| Error::new(at, Problem::CheckOption(part))));
+            }
         }
     }
     found
@@ -94,18 +98,24 @@ fn parse(line: &str) -> Option<(&str, &str)> {
     (plain && !value.is_empty()).then_some((name, value))
 }
 
-fn check(value: &str, check: &mut Check, at: Position, errors: &mut Vec<Error>) {
-    for part in value.split(';').map(str::trim).filter(|part| !part.is_empty()) {
-        match part.split_once('=').map(|(name, value)| (name.trim(), value.trim())) {
-            Some(("skip", rules)) => {
-                check.skip.extend(rules.split(',').map(|rule| rule.trim().to_owned()));
+impl Check {
+    /// Reads what a directive or the build argument says: `skip=RULE,RULE;error=true`.
+    ///
+    /// # Errors
+    ///
+    /// The parts that make no sense, beside what the others say.
+    pub fn read(value: &str) -> (Self, Vec<String>) {
+        let (mut check, mut wrong) = (Self::default(), Vec::new());
+        for part in value.split(';').map(str::trim).filter(|part| !part.is_empty()) {
+            let rules = |rules: &str| rules.split(',').map(|rule| rule.trim().to_owned()).collect::<Vec<_>>();
+            match part.split_once('=').map(|(name, value)| (name.trim(), value.trim())) {
+                Some(("skip", skip)) => check.skip.extend(rules(skip)),
+                Some(("error", "true" | "1" | "t" | "T" | "TRUE" | "True")) => check.error = true,
+                Some(("error", "false" | "0" | "f" | "F" | "FALSE" | "False")) => check.error = false,
+                Some(("experimental", asked)) => check.experimental.extend(rules(asked)),
+                _ => wrong.push(part.to_owned()),
             }
-            Some(("error", "true" | "1" | "t" | "T" | "TRUE" | "True")) => check.error = true,
-            Some(("error", "false" | "0" | "f" | "F" | "FALSE" | "False")) => check.error = false,
-            Some(("experimental", rules)) => {
-                check.experimental.extend(rules.split(',').map(|rule| rule.trim().to_owned()));
-            }
-            _ => errors.push(Error::new(at, Problem::CheckOption(part.to_owned()))),
         }
+        (check, wrong)
     }
 }

@@ -2,11 +2,32 @@
 //!
 //! `ACCEPT=1 cargo test` writes what is read; look at the difference before you commit it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 
+use glassdock_build::check::{self, BaseImage, Known};
 use glassdock_build::ignore::Ignore;
+use glassdock_build::language::{File, Instruction, Kind};
 use glassdock_build::plan::{Plan, Wish, platform_arguments};
+
+/// The images of a case: a line each, the name, the platform, `shell` or `-`, and the environment.
+fn bases(folder: &Path, file: &File) -> BTreeMap<usize, BaseImage> {
+    let known = std::fs::read_to_string(folder.join("images")).unwrap_or_default();
+    let image = |name: &str| {
+        let line = known.lines().find(|line| line.split(' ').next() == Some(name))?;
+        let mut words = line.split(' ').map(str::to_owned).skip(1);
+        let platform = words.next()?;
+        let has_shell = words.next()? == "shell";
+        let wanted = "linux/amd64".to_owned();
+        Some(BaseImage { name: name.to_owned(), env: words.collect(), has_shell, platform, wanted })
+    };
+    let of = |one: &Instruction| match &one.kind {
+        Kind::From(from) => image(&from.image.text),
+        _ => None,
+    };
+    file.instructions.iter().enumerate().filter_map(|(index, one)| Some((index, of(one)?))).collect()
+}
 
 /// One line an instruction, an error, a finding and a stage.
 fn told(folder: &Path) -> String {
@@ -27,7 +48,8 @@ fn told(folder: &Path) -> String {
     }
     let ignore = std::fs::read(folder.join("dockerignore")).ok();
     let ignore = ignore.map(|bytes| Ignore::read(&bytes).expect("a .dockerignore"));
-    for finding in glassdock_build::check::check(&file, ignore.as_ref()) {
+    let known = Known { ignore, bases: bases(folder, &file), said: None };
+    for finding in check::check(&file, &known) {
         writeln!(out, "warning {finding}").expect("written");
     }
     if errors.is_empty() {

@@ -105,9 +105,8 @@ pub(crate) async fn run(cx: &mut Context, args: &Args) -> Result<(), Failure> {
         "inspect" | "container inspect" | "image inspect" | "network inspect" | "volume inspect" => {
             Box::pin(inspect::inspect(cx, args)).await
         }
-        "container prune" | "image prune" | "network prune" | "volume prune" | "system prune" => {
-            Box::pin(prune::prune(cx, args)).await
-        }
+        "builder prune" | "container prune" | "image prune" | "network prune" | "volume prune"
+        | "system prune" => Box::pin(prune::prune(cx, args)).await,
         "system df" => Box::pin(disk::df(cx, args)).await,
         "version" => Box::pin(version::version(cx, args)).await,
         "info" => Box::pin(info::info(cx, args)).await,

@@ -15,6 +15,12 @@ pub(crate) async fn prune(cx: &mut Context, args: &Args) -> Result<(), Failure> 
         return system(cx, args).await;
     }
     let warning = match args.spec.name() {
+        "builder prune" if all => {
+            "WARNING! This will remove all build cache. Are you sure you want to continue?"
+        }
+        "builder prune" => {
+            "WARNING! This will remove all dangling build cache. Are you sure you want to continue?"
+        }
         "container prune" => {
             "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?"
         }
@@ -39,6 +45,7 @@ pub(crate) async fn prune(cx: &mut Context, args: &Args) -> Result<(), Failure> 
     let mut given = args.list("filter");
     let kind = args.spec.name().split(' ').next().unwrap_or_default();
     let space = match kind {
+        "builder" => build_cache(cx, all, args.bytes("keep-storage"), &given).await?,
         "image" => {
             given.push(format!("dangling={}", !all));
             images(cx, &given).await?
@@ -100,6 +107,32 @@ async fn images(cx: &mut Context, given: &[String]) -> Result<i64, Failure> {
     Ok(number(&answer, "SpaceReclaimed"))
 }
 
+/// The steps that builds know, and the folders of `RUN --mount=type=cache`.
+async fn build_cache(
+    cx: &mut Context,
+    all: bool,
+    keep: Option<i64>,
+    given: &[String],
+) -> Result<i64, Failure> {
+    let filters = filters(given.iter().map(String::as_str));
+    let mut query = vec![("filters", filters.as_str())];
+    let keep = keep.unwrap_or(0).to_string();
+    query.push(("keep-storage", &keep));
+    if all {
+        query.push(("all", "1"));
+    }
+    let answer = cx.client.post_json(&with_query("/build/prune", &query), None).await?;
+    let gone: Vec<&str> = items(&answer, "CachesDeleted").filter_map(Value::as_str).collect();
+    if !gone.is_empty() {
+        cx.out.line("Deleted build cache objects:");
+        for id in gone {
+            cx.out.line(id);
+        }
+        cx.out.line("");
+    }
+    Ok(number(&answer, "SpaceReclaimed"))
+}
+
 async fn system(cx: &mut Context, args: &Args) -> Result<(), Failure> {
     let (all, volumes) = (args.is("all"), args.is("volumes"));
     let mut lines = vec!["all stopped containers", "all networks not used by at least one container"];
@@ -135,6 +168,11 @@ async fn system(cx: &mut Context, args: &Args) -> Result<(), Failure> {
     let mut of_images = given.clone();
     of_images.push(format!("dangling={}", !all));
     space += images(cx, &of_images).await?;
+    // What the cache has is no thing with labels.
+    let of_cache: Vec<String> = given.iter().filter(|filter| filter.starts_with("until=")).cloned().collect();
+    if of_cache.len() == given.len() {
+        space += build_cache(cx, all, None, &of_cache).await?;
+    }
     cx.out.line(format!("Total reclaimed space: {}", units::size(space as f64)));
     Ok(())
 }

@@ -1,14 +1,14 @@
 //! `build`: its words, as the docker client has them, and glassdock's own.
 
-use super::Kind::{AddHost, Bool, Bytes, BytesOrNone, Commas, Env, Int, Label, List, Text, Ulimit};
+use super::Kind::{AddHost, Bool, Bytes, BytesOrNone, Commas, Env, Filter, Int, Label, List, Text, Ulimit};
 use super::{Arity, NO, Spec, flag};
 
 /// `docker build`.
 pub(crate) static BUILD: Spec = Spec {
-    names: &["build", "image build"],
+    names: &["build", "image build", "builder build"],
     usage: "[OPTIONS] PATH | URL | -",
     about: "Build an image from a Dockerfile",
-    aliases: "docker image build, docker build",
+    aliases: "docker image build, docker build, docker builder build",
     arity: Arity::Any,
     interspersed: true,
     flags: &[
@@ -88,5 +88,21 @@ pub(crate) static BUILD: Spec = Spec {
         flag('t', "tag", List, "Name and optionally a tag in the \"name:tag\" format"),
         flag(NO, "target", Text, "Set the target build stage to build."),
         flag(NO, "ulimit", Ulimit, "Ulimit options (default [])"),
+    ],
+};
+
+/// `docker builder prune`.
+pub(crate) static BUILDER_PRUNE: Spec = Spec {
+    names: &["builder prune"],
+    usage: "",
+    about: "Remove build cache",
+    aliases: "",
+    arity: Arity::None,
+    interspersed: true,
+    flags: &[
+        flag('a', "all", Bool, "Remove all unused build cache, not just dangling ones"),
+        flag(NO, "filter", Filter, "Provide filter values (e.g. \"until=24h\")"),
+        flag('f', "force", Bool, "Do not prompt for confirmation"),
+        flag(NO, "keep-storage", Bytes, "Amount of disk space to keep for cache"),
     ],
 };

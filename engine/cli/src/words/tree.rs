@@ -22,6 +22,7 @@ const fn of_swarm(name: &'static str, about: &'static str) -> Group {
 
 /// The groups.
 pub(crate) const GROUPS: &[Group] = &[
+    group("builder", "Manage builds"),
     group("checkpoint", "Manage checkpoints"),
     group("container", "Manage containers"),
     group("image", "Manage images"),
@@ -89,7 +90,7 @@ static SPECS: &[&Spec] = &[
     &container::PS, &container::LOGS, &container::ATTACH, &container::EXEC, &container::TOP,
     &container::PORT, &container::DIFF, &container::CP, &container::COMMIT, &container::EXPORT,
     &container::STATS, &container::CONTAINER_INSPECT, &container::CONTAINER_PRUNE,
-    &build::BUILD, &image::IMAGES, &image::PULL, &image::PUSH, &image::RMI, &image::TAG, &image::HISTORY,
+    &build::BUILD, &build::BUILDER_PRUNE, &image::IMAGES, &image::PULL, &image::PUSH, &image::RMI, &image::TAG, &image::HISTORY,
     &image::IMPORT, &image::LOAD, &image::SAVE, &image::IMAGE_INSPECT, &image::IMAGE_PRUNE, &image::SEARCH, &image::MANIFEST_INSPECT,
     &system::VERSION, &system::INFO, &system::INSPECT, &system::EVENTS, &system::LOGIN, &system::LOGOUT,
     &system::SYSTEM_DF, &system::SYSTEM_PRUNE,

@@ -1,5 +1,7 @@
 //! `build --cache-to` and `--cache-from`: what one engine did, another one need not do again.
 
+mod checks;
+
 mod view;
 
 use std::error::Error;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use glassdock_build::language::expand::{Rules, expand};
 use glassdock_build::language::{Instruction, Kind as Word_, Word};
 use glassdock_build::plan::{Base, PREDEFINED, Plan, PlanError, Wish as PlanWish, platform_arguments};
-use glassdock_build::{File, change};
+use glassdock_build::{File, change, check};
 use glassdock_image::config::Config;
 use glassdock_image::images::{Image, Lease};
 use glassdock_image::{Platform, Reference};
@@ -18,9 +18,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::announce::Announced;
+use super::checks;
 use super::context::Context;
 use super::remember::Unwritten;
-use super::request::Wish;
+use super::request::{KEEP_GIT, Wish};
 use super::session::Taken;
 use super::stage::Stage;
 use super::task::{Task, all_well};
@@ -29,6 +30,9 @@ use crate::engine::Engine;
 use crate::error::{Error, Kind};
 use crate::images::{progress, tell};
 use crate::operations::Use;
+
+/// Arguments that the builder heeds itself, beside those that a Dockerfile may ask for.
+const OWN: [&str; 3] = ["SOURCE_DATE_EPOCH", KEEP_GIT, check::ARGUMENT];
 
 /// A build that was asked for.
 #[derive(Debug)]
@@ -107,6 +111,7 @@ impl Builder {
                 PlanError::Target { .. } => error.to_string(),
             })
         })?;
+        checks::heed(&file, &plan, &self.wish, &self.engine.images, &self.words)?;
         let lease = Arc::new(self.engine.images.lease());
         // As in Docker, one that isn't here has nothing.
         let cache_from = self.wish.cache_from.iter().filter_map(|name| self.engine.images.resolve(name).ok());
@@ -338,9 +343,7 @@ impl Shared {
             .arguments
             .keys()
             .map(String::as_str)
-            .filter(|name| {
-                !consumed.contains(*name) && !PREDEFINED.contains(name) && *name != "SOURCE_DATE_EPOCH"
-            })
+            .filter(|name| !consumed.contains(*name) && !PREDEFINED.contains(name) && !OWN.contains(name))
             .collect();
         if !unused.is_empty() {
             words.note(&format!(

@@ -139,11 +139,7 @@ impl Context {
     /// not there afterwards.
     fn spool(&mut self, body: impl Read, dockerfile: &str) -> Result<(), Error> {
         let limits = Limits { entries: MOST_FILES, bytes: MOST_BYTES };
-        let wrong = |error: layer::Error| {
-            let error = Error::from(error);
-            Error::new(error.kind(), format!("Error processing tar file: {}", error.message()))
-        };
-        let archive = layer::decompressed(body)?;
+        let archive = layer::decompressed(body).map_err(wrong)?;
         let mut arrival = Arrival::new(&self.folder.join("context"), archive, limits).map_err(wrong)?;
         let mut rules = rules::Coming::of(dockerfile);
         while let Some(path) = arrival.next_entry().map_err(wrong)? {
@@ -266,6 +262,26 @@ impl Context {
         }
         Ok(Some(bytes))
     }
+}
+
+/// What an archive gets wrong is its sender's to mend; what the disk refuses is not.
+fn wrong(error: layer::Error) -> Error {
+    let (theirs, hint) = match &error {
+        // Where the kernel had no part, the bytes are not what they say they are.
+        layer::Error::Read(cause) if cause.raw_os_error().is_none() => {
+            (true, "; it is damaged or was cut off: make it anew, and send it again")
+        }
+        layer::Error::Damaged(_) => (true, "; make it anew, and send it again"),
+        // A spool is an index in memory: what it can't do with an entry, the entries before it forbid.
+        layer::Error::Entry { act, .. } if act.starts_with("find") => {
+            (true, "; a hard link comes after the file that it is another name of, inside the context")
+        }
+        layer::Error::Entry { .. } => (true, "; something that is no folder came before it under that name"),
+        _ => (false, ""),
+    };
+    let error = Error::from(error);
+    let kind = if theirs { Kind::Invalid } else { error.kind() };
+    Error::new(kind, format!("Error processing tar file: {}{hint}", error.message()))
 }
 
 impl Drop for Context {

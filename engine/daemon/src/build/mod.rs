@@ -10,7 +10,7 @@
 //!
 //! The words of the stream are those of Docker's classic builder, which every client shows.
 //! Reading order: what was asked for ([`request`]), the context ([`context`], `rules`, [`tree`]), the words
-//! ([`words`], and [`announce`] for clients with a view of their own), the stages side by side ([`builder`], `task`, [`stage`]), what a step is called (`history`)
+//! ([`words`], and [`announce`] for clients with a view of their own), the stages side by side ([`builder`], `checks`, `task`, [`stage`]), what a step is called (`history`)
 //! what is known of it (`remember`) and what is kept of stages (`inner`), the steps that make layers (`steps`), and how each kind of
 //! them is done ([`run`] with `mounts`, [`session`] and [`caches`], which `prune` empties; [`copy`] with [`files`], `matches`, `beneath` and [`remote`]).
 //!
@@ -30,6 +30,8 @@ pub mod words;
 pub mod announce;
 
 pub mod builder;
+
+mod checks;
 
 mod task;
 
@@ -92,7 +94,7 @@ pub(crate) async fn build(mut call: Call) -> Reply {
         let place = wish.dockerfile.clone();
         let context = match &wish.remote {
             Some(remote) => {
-                let keep = wish.arguments.contains_key("BUILDKIT_CONTEXT_KEEP_GIT_DIR");
+                let keep = wish.arguments.contains_key(request::KEEP_GIT);
                 Box::pin(context::Context::fetch(&engine, &trace, remote, &place, keep)).await?
             }
             None => {

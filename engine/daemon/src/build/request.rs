@@ -10,6 +10,9 @@ use crate::call::Call;
 use crate::containers::model::{HostConfig, Ulimit};
 use crate::error::Error;
 
+/// The argument that keeps `.git` of a context that is a repository.
+pub(super) const KEEP_GIT: &str = "BUILDKIT_CONTEXT_KEEP_GIT_DIR";
+
 /// A build, as its client wants it.
 #[derive(Clone, Debug)]
 pub struct Wish {

@@ -37,6 +37,14 @@ pub(super) struct Task {
     pub(super) needs: Vec<(usize, watch::Receiver<Option<Stage>>)>,
 }
 
+/// How an instruction was carried out.
+enum Carried {
+    /// Well; with the id of the image so far, if it is told.
+    Out { told: Option<String> },
+    /// Its command failed, which the client was told.
+    Failed,
+}
+
 impl Task {
     /// Builds the stage; `None` if a command failed, which the client was told.
     pub(super) async fn build(mut self) -> Result<Option<Stage>, Error> {
@@ -99,8 +107,8 @@ impl Task {
                 for instruction in &read {
                     step(number, Some(index + 1), instruction);
                     match self.step(&mut stage, instruction, done).await {
-                        Ok(Some(id)) => last = id,
-                        Ok(None) => {
+                        Ok(Carried::Out { told }) => last = told,
+                        Ok(Carried::Failed) => {
                             self.words.stopped(&shared.wish.dockerfile, &shared.context.dockerfile, from);
                             return Ok(None);
                         }
@@ -123,8 +131,8 @@ impl Task {
             step(number, None, instruction);
             let done = self.step(&mut stage, instruction, done).await;
             match done.map_err(|error| self.stopped(instruction, error))? {
-                Some(id) => self.words.done(id.as_deref()),
-                None => {
+                Carried::Out { told } => self.words.done(told.as_deref()),
+                Carried::Failed => {
                     self.words.stopped(&shared.wish.dockerfile, &shared.context.dockerfile, instruction);
                     return Ok(None);
                 }
@@ -140,14 +148,13 @@ impl Task {
         Error::new(error.kind(), self.words.placed(error.message()))
     }
 
-    /// Carries out one instruction; gives the id of the image so far, if it is told, or nothing if its command
-    /// failed.
+    /// Carries out one instruction.
     async fn step(
         &self,
         stage: &mut Stage,
         instruction: &Instruction,
         done: &BTreeMap<usize, Stage>,
-    ) -> Result<Option<Option<String>>, Error> {
+    ) -> Result<Carried, Error> {
         let (shared, trace, index) = (&self.shared, &self.trace, self.index);
         // As many steps at once as the machine can do; a stage that waits for another holds up none. Who has the
         // turn never waits: the others may, for the turn, with more words than are held back.
@@ -184,9 +191,12 @@ impl Task {
         let inside = span.trace().clone();
         let result = Box::pin(stage.step(shared, &inside, instruction, &others)).await;
         // The id is the digest of the whole config: it is made once a step.
-        let result = result.and_then(|well| well.then(|| stage.told_id()).transpose());
-        if let (Body::BuildInstruction { image, .. }, Ok(Some(id))) = (span.body_mut(), &result) {
-            image.clone_from(id);
+        let result = result.and_then(|well| {
+            Ok(if well { Carried::Out { told: stage.told_id()? } } else { Carried::Failed })
+        });
+        if let (Body::BuildInstruction { image, .. }, Ok(Carried::Out { told })) = (span.body_mut(), &result)
+        {
+            image.clone_from(told);
         }
         span.finish(result)
     }

@@ -311,3 +311,24 @@ fn the_same_input_makes_the_same_image_in_another_root() {
         assert_eq!(one, other);
     }
 }
+
+#[test]
+fn a_dockerfile_may_come_by_standard_input_beside_a_folder() {
+    let Some(lab) = lab() else { return };
+    let folder = context(&[("Dockerfile", "FROM busybox\nRUN false\n"), ("a.txt", "beside")]);
+    let started = Command::new("docker")
+        .env("DOCKER_BUILDKIT", "0")
+        .args(["--host", &format!("unix://{}", lab.socket().display()), "build", "-f", "-"])
+        .arg(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut client) = started else { return };
+    let mut input = client.stdin.take().expect("piped");
+    input.write_all(b"FROM busybox\nCOPY a.txt /\nRUN cat /a.txt\n").expect("written");
+    drop(input);
+    let output = client.wait_with_output().expect("an end");
+    let words = said(&output);
+    assert!(output.status.success() && words.contains("beside"), "{words}");
+}

@@ -38,12 +38,18 @@ impl Archive {
 
     fn send(mut self, lab: &Lab) -> String {
         self.0.resize(self.0.len() + 1024, 0);
+        self.send_as_it_is(lab)
+    }
+
+    fn send_as_it_is(self, lab: &Lab) -> String {
         let mut stream = UnixStream::connect(lab.socket()).expect("the daemon");
         let head = format!(
             "POST /build HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/x-tar\r\nContent-Length: {}\r\n\r\n",
             self.0.len()
         );
-        stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&self.0)).expect("sent");
+        stream.write_all(head.as_bytes()).expect("sent");
+        // Who is refused early needs not be heard to the end.
+        let _ = stream.write_all(&self.0);
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");
         answer
@@ -97,6 +103,75 @@ fn archives_that_mean_no_good_do_none() {
     broken.header("broken", EntryType::Regular, "", 1 << 20);
     assert!(!broken.send(&lab).contains("Successfully built"));
     assert!(!Archive(b"this is no archive at all".repeat(100)).send(&lab).contains("Successfully built"));
+    nothing_is_left(&lab);
+}
+
+#[test]
+fn archives_that_are_wrong_are_their_senders_to_mend() {
+    let Some(lab) = lab() else { return };
+    let file = || Archive::default().put("Dockerfile", EntryType::Regular, "", b"FROM scratch\nCOPY . /\n");
+    let link = |target: &str| file().put("link", EntryType::Link, target, b"").send(&lab);
+    let below = |kind: EntryType, target: &str| {
+        file().put("x", kind, target, b"").put("x/y", EntryType::Regular, "", b"").send(&lab)
+    };
+    let packed = |from: usize, to: usize| {
+        let mut whole = file().0;
+        whole.resize(whole.len() + 1024, 0);
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(&whole).expect("packed");
+        let gzip = gzip.finish().expect("packed");
+        let mut bytes = gzip[..gzip.len() - from].to_vec();
+        bytes.truncate(bytes.len().min(to));
+        Archive(bytes).send_as_it_is(&lab)
+    };
+    let mut flipped = file();
+    flipped.0[3] ^= 1;
+    for (answer, wanted) in [
+        (link("/etc/passwd"), "etc/passwd"),
+        (link("nothing"), "a hard link comes after"),
+        (link("link"), "a hard link comes after"),
+        (below(EntryType::Symlink, "/etc"), "no folder came before it"),
+        (below(EntryType::Regular, ""), "no folder came before it"),
+        (flipped.send(&lab), "wrong checksum; make it anew"),
+        (packed(60, usize::MAX), "cut off"),
+        (packed(0, 2), "cut off"),
+        (packed(0, 12), "cut off"),
+        (Archive(b"BZh9 and no more of it".to_vec()).send_as_it_is(&lab), "damaged"),
+        (Archive(b"\xfd7zXZ\0 and no more of it".to_vec()).send_as_it_is(&lab), "damaged"),
+        (Archive(b"\x28\xb5\x2f\xfd".to_vec()).send_as_it_is(&lab), "damaged"),
+    ] {
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{wanted}: {answer}");
+        assert!(answer.contains(wanted), "{wanted}: {answer}");
+    }
+    assert!(packed(0, usize::MAX).contains("Successfully built"), "the whole one is well");
+    nothing_is_left(&lab);
+}
+
+#[test]
+fn checks_that_are_errors_end_a_build_before_its_first_step() {
+    let Some(lab) = lab() else { return };
+    let strict = "# check=error=true\nFROM busybox\nENV WHERE=$PATH WHAT=$NOTHING\n";
+    let words = post(&lab, "t=never", "", &[("Dockerfile", strict.as_bytes())]);
+    assert!(words.contains("lint violation found for rules: UndefinedVar"), "{words}");
+    assert!(words.contains("'$NOTHING' (line 3)") && !words.contains("$PATH"), "{words}");
+    assert!(!words.contains("Step 1"), "{words}");
+    assert_eq!(lab.request("GET", "/images/never/json", "").0, 404);
+    // The argument counts more than the file.
+    let said = |said: &str| {
+        let query = format!("buildargs={{\"BUILDKIT_DOCKERFILE_CHECK\":\"{said}\"}}");
+        post(
+            &lab,
+            &query.replace('{', "%7B").replace('}', "%7D").replace('"', "%22"),
+            "",
+            &[("Dockerfile", strict.as_bytes())],
+        )
+    };
+    let words = said("skip=UndefinedVar;error=true");
+    assert!(words.contains("Successfully built") && !words.contains("not consumed"), "{words}");
+    let words = said("skip=none");
+    assert!(words.contains("Successfully built"), "a finding alone is no error: {words}");
+    let words = said("skpi=all");
+    assert!(words.contains("invalid check option"), "{words}");
     nothing_is_left(&lab);
 }
 

@@ -86,7 +86,8 @@ impl<R: Read> Archive<R> {
     pub(crate) fn next(&mut self) -> Result<Option<Entry>, Error> {
         let mut extensions = Extensions::default();
         loop {
-            self.skip(self.left + self.padding)?;
+            self.skip(self.left)?;
+            self.padding(self.padding)?;
             (self.left, self.padding) = (0, 0);
             let Some(header) = self.header()? else { return Ok(None) };
             let size = header.entry_size().map_err(|_| Error::Damaged("a header without a size"))?;
@@ -300,6 +301,14 @@ impl<R: Read> Archive<R> {
             return Ok(());
         }
         Err(Error::Damaged("it ends in the middle of a header"))
+    }
+
+    /// Passes over what fills a file's last block. An archive may end there: the docker client's does, where it
+    /// puts the Dockerfile of its standard input at the end of a context.
+    fn padding(&mut self, count: u64) -> Result<(), Error> {
+        let limit = self.limit;
+        let copied = std::io::copy(&mut self.reader.by_ref().take(count), &mut std::io::sink());
+        copied.map(drop).map_err(source::too_much(limit))
     }
 
     fn skip(&mut self, mut count: u64) -> Result<(), Error> {

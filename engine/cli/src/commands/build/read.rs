@@ -1,14 +1,21 @@
-//! `build --check` and `build --print`: Dockerfiles are read, and no daemon is asked.
+//! `build --check` and `build --print`: Dockerfiles are read. No daemon is needed; a check asks it, if it is there, for the
+//! images that stages begin with ([`bases`]).
+
+mod bases;
 
 use std::io::Read;
 
+use glassdock_build::File;
+use glassdock_build::check::{self, Known};
 use glassdock_build::ignore::Ignore;
 use glassdock_build::language::LARGEST_FILE;
-use glassdock_build::plan::{Plan, Wish, platform_arguments};
-use glassdock_build::{File, check};
+use glassdock_build::language::directive::Check;
+use glassdock_build::plan::{Plan, PlanError, Wish, platform_arguments};
+use glassdock_image::Platform;
 
+use crate::context::Context;
 use crate::failure::{Failure, file_failure};
-use crate::show::output::{Output, complain};
+use crate::show::output::complain;
 use crate::words::Args;
 
 /// Whether the command only reads: then it needs no daemon.
@@ -17,7 +24,7 @@ pub(crate) fn is_asked(args: &Args) -> bool {
 }
 
 /// Checks or prints the named files; a folder means the Dockerfile in it.
-pub(crate) fn read(args: &Args) -> Result<(), Failure> {
+pub(crate) async fn read(cx: &mut Context, args: &Args) -> Result<(), Failure> {
     let what = args.text("print");
     if !matches!(what, "" | "ast" | "plan") {
         return Err(Failure::say(format!("invalid value \"{what}\" of --print: expected ast or plan")));
@@ -28,8 +35,7 @@ pub(crate) fn read(args: &Args) -> Result<(), Failure> {
     } else if files.is_empty() {
         files.push("Dockerfile".to_owned());
     }
-    let mut out = Output::default();
-    let mut sound = true;
+    let (mut sound, instead) = (true, instead(args)?);
     for name in &files {
         let bytes = bytes(name)?;
         let (file, errors) = glassdock_build::read(&bytes);
@@ -38,32 +44,37 @@ pub(crate) fn read(args: &Args) -> Result<(), Failure> {
         }
         sound &= errors.is_empty();
         if args.is("check") {
-            let findings = check::check(&file, ignore(name).as_ref());
+            let bases = bases::of(cx, args, &file).await?;
+            let known = Known { ignore: ignore(name), bases, said: instead.clone() };
+            let findings = check::check(&file, &known);
             for finding in &findings {
                 complain(format!("{name}:{}: warning: {}: {}", finding.at, finding.rule, finding.message));
             }
             sound &= findings.is_empty();
         }
         if errors.is_empty() && !what.is_empty() {
-            sound &= print(&mut out, args, name, &file, what)?;
+            sound &= print(cx, args, name, &file, what)?;
         }
     }
-    out.flush()?;
     if sound { Ok(()) } else { Err(Failure::quiet(1)) }
 }
 
-fn print(out: &mut Output, args: &Args, name: &str, file: &File, what: &str) -> Result<bool, Failure> {
+/// What `--build-arg BUILDKIT_DOCKERFILE_CHECK=…` says in place of the directive.
+fn instead(args: &Args) -> Result<Option<Check>, Failure> {
+    let given = args.all("build-arg").filter_map(|pair| pair.split_once('='));
+    let Some((_, text)) = given.filter(|(name, _)| *name == check::ARGUMENT).last() else { return Ok(None) };
+    let (check, wrong) = Check::read(text);
+    match wrong.first() {
+        None => Ok(Some(check)),
+        Some(part) => Err(Failure::say(format!("invalid check option {part:?} in {}", check::ARGUMENT))),
+    }
+}
+
+fn print(cx: &mut Context, args: &Args, name: &str, file: &File, what: &str) -> Result<bool, Failure> {
     let json = if what == "ast" {
         serde_json::to_string_pretty(file)
     } else {
-        let own = ("linux", architecture(), "");
-        let arguments = args.all("build-arg").filter_map(|pair| pair.split_once('='));
-        let wish = Wish {
-            arguments: arguments.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
-            target: args.text("target"),
-            platform: platform_arguments(own, own),
-        };
-        match Plan::of(file, &wish) {
+        match plan(args, file) {
             Ok(plan) => serde_json::to_string_pretty(&plan),
             Err(error) => {
                 complain(format!("{name}:{error}"));
@@ -71,17 +82,21 @@ fn print(out: &mut Output, args: &Args, name: &str, file: &File, what: &str) -> 
             }
         }
     };
-    out.line(json.map_err(|error| Failure::say(format!("{name}: {error}")))?);
+    cx.out.line(json.map_err(|error| Failure::say(format!("{name}: {error}")))?);
     Ok(true)
 }
 
-/// The machine's processor, in OCI's words.
-fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
+/// The stages, as the flags have them.
+fn plan(args: &Args, file: &File) -> Result<Plan, PlanError> {
+    let host = Platform::host();
+    let own = (host.os.as_str(), host.architecture.as_str(), "");
+    let arguments = args.all("build-arg").filter_map(|pair| pair.split_once('='));
+    let wish = Wish {
+        arguments: arguments.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        target: args.text("target"),
+        platform: platform_arguments(own, own),
+    };
+    Plan::of(file, &wish)
 }
 
 fn path(operand: &str) -> String {

@@ -264,7 +264,12 @@ impl Index {
             source: errno.into(),
         };
         let (parent, name) = clean.split().ok_or_else(|| missing(Errno::PERM))?;
-        let folder = self.folder(parent, None)?;
+        let folder = self.folder(parent, None).map_err(|error| match error {
+            Error::Entry { act, source, .. } => {
+                Error::Entry { act, path: shown(&clean.parts().join(&b'/')), source }
+            }
+            other => other,
+        })?;
         let id = self.child(folder.id, name).ok_or_else(|| missing(Errno::NOENT))?;
         if self.node(id).kind == Kind::Folder { Err(missing(Errno::PERM)) } else { Ok(id) }
     }

@@ -289,3 +289,15 @@ fn what_is_not_kept_is_not_stored() {
     assert_eq!((text(&spool, "small").as_str(), std::fs::metadata(&path).expect("a file").len()), ("s", 3));
     assert!(spool.find(Path::new("big")).is_err());
 }
+
+#[test]
+fn an_archive_may_end_right_after_a_files_content() {
+    let mut tar = Tar::default().file("first", "1").file("last", "cut").0;
+    tar.truncate(tar.len() - 512 + "cut".len());
+    let spool = take(&tar, Limits::default()).expect("a whole file");
+    assert!(spool.find(Path::new("last")).is_ok());
+    for less in [1, 2, 4, 500] {
+        let taken = take(&tar[..tar.len() - less], Limits::default());
+        assert!(matches!(taken, Err(Error::Damaged(_))), "{less} bytes less");
+    }
+}
