@@ -243,7 +243,7 @@ fn the_docker_client_is_at_home() {
         "busybox",
         "sh",
         "-c",
-        "trap 'exit 7' USR1; (sleep 0.1 & ); sleep 0.5; ps -o pid,args,stat; while :; do sleep 0.1; done",
+        "trap 'exit 7' USR1; trap 'exit 8' 37; (sleep 0.1 & ); sleep 0.5; ps -o pid,args,stat; while :; do sleep 0.1; done",
     ])
     .expect("a client");
     std::thread::sleep(std::time::Duration::from_millis(1500));
@@ -251,6 +251,10 @@ fn the_docker_client_is_at_home() {
     assert!(listed.contains("/sbin/docker-init -- sh -c") && !listed.contains(" Z"), "{listed}");
     assert_eq!(docker(&["kill", "-s", "USR1", small.trim()]).expect("a client").0, Some(0));
     assert_eq!(docker(&["wait", small.trim()]).expect("a client").1, "7\n");
+    assert_eq!(docker(&["start", small.trim()]).expect("a client").0, Some(0));
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!(docker(&["kill", "-s", "RTMIN+3", small.trim()]).expect("a client").0, Some(0));
+    assert_eq!(docker(&["wait", small.trim()]).expect("a client").1, "8\n");
     assert_eq!(docker(&["rm", small.trim()]).expect("a client").0, Some(0));
     assert_eq!(run(&["--init", "busybox", "no-such-program"]).0, Some(127));
     assert_eq!(run(&["--init", "-u", "1000", "busybox", "sh", "-c", "kill -9 $$"]).0, Some(137));
