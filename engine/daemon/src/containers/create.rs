@@ -205,6 +205,7 @@ fn from_others(engine: &Engine, record: &Record, own: &[Wanted]) -> Result<Vec<M
                 || points.iter().any(|known| known.destination == point.destination);
             if !taken {
                 point.rw &= mode != "ro";
+                point.mode.clear();
                 points.push(point);
             }
         }
