@@ -188,6 +188,14 @@ impl Call {
         let mut value = serde_json::from_slice(&bytes).map_err(invalid)?;
         if !self.parts.uri.path().starts_with("/glassdock/") {
             crate::fields::in_case(&mut value);
+            if value.is_array() {
+                return Err(Error::invalid("invalid JSON: cannot unmarshal array: an object is expected"));
+            }
+            if let Some(field) = crate::fields::with_misplaced_list(&value) {
+                return Err(Error::invalid(format!(
+                    "invalid JSON: cannot unmarshal array into field {field}: an object is expected"
+                )));
+            }
         }
         crate::route::without_nulls(&mut value);
         serde_json::from_value(value).map(Some).map_err(invalid)

@@ -163,18 +163,24 @@ pub(crate) fn moment(text: Option<&str>) -> Result<Option<i64>, Error> {
     let invalid =
         || Error::invalid(format!("invalid time {text:?}: neither seconds since 1970 nor RFC 3339"));
     if let Ok(timestamp) = text.parse::<Timestamp>() {
-        return i64::try_from(timestamp.as_nanosecond()).map(Some).map_err(|_| invalid());
+        let nanos = timestamp.as_nanosecond();
+        return Ok(Some(i64::try_from(nanos).unwrap_or(if nanos < 0 { i64::MIN } else { i64::MAX })));
     }
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let plain = fraction.bytes().all(|byte| byte.is_ascii_digit());
     let nanos =
         format!("{fraction:0<9}").get(..9).filter(|_| plain).and_then(|digits| digits.parse::<i64>().ok());
-    let seconds = seconds.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000_000));
+    // What is further away than nanoseconds are counted is as good as never.
+    let seconds = seconds.parse::<i64>().ok().map(|seconds| seconds.saturating_mul(1_000_000_000));
     match (seconds, nanos) {
-        (Some(seconds), Some(nanos)) => seconds.checked_add(nanos).map(Some).ok_or_else(invalid),
+        (Some(seconds), Some(nanos)) => Ok(Some(seconds.saturating_add(nanos))),
         _ => Err(invalid()),
     }
 }
+
+/// What an event may be asked for by, by its name or id. Of some there is none here.
+const OBJECTS: [&str; 9] =
+    ["container", "network", "volume", "daemon", "plugin", "node", "service", "secret", "config"];
 
 fn fits(filters: &Filters, message: &Message) -> bool {
     let attributes = &message.actor.attributes;
@@ -197,7 +203,7 @@ fn fits(filters: &Filters, message: &Message) -> bool {
         && filters.any("scope", |wanted| message.scope == wanted)
         && filters.labels_fit(attributes)
         && image
-        && ["container", "network", "volume", "daemon"].into_iter().all(object)
+        && OBJECTS.into_iter().all(object)
 }
 
 #[cfg(test)]
@@ -209,6 +215,7 @@ mod tests {
         assert_eq!(moment(Some("1.5")).expect("a fraction"), Some(1_500_000_000));
         assert_eq!(moment(Some("12.000000001")).expect("nanoseconds"), Some(12_000_000_001));
         assert_eq!(moment(Some("1970-01-01T00:00:01Z")).expect("RFC 3339"), Some(1_000_000_000));
+        assert_eq!(moment(Some("32472144000.5")).expect("far away"), Some(i64::MAX));
         for wrong in ["x", "1.x", "99999999999999999999", "1e9"] {
             assert!(moment(Some(wrong)).is_err(), "{wrong}");
         }
@@ -226,5 +233,6 @@ mod tests {
         assert!(!fits(r#"{"container":["badger"]}"#));
         assert!(!fits(r#"{"volume":["otter"]}"#));
         assert!(!fits(r#"{"label":["a"]}"#));
+        assert!(!fits(r#"{"plugin":["otter"]}"#));
     }
 }

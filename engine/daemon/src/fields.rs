@@ -48,6 +48,43 @@ fn inside(name: &str, value: &mut Value) {
     }
 }
 
+/// The field that has a list where an object belongs; serde would take the one for the other.
+#[must_use]
+pub fn with_misplaced_list(value: &Value) -> Option<&str> {
+    match value {
+        Value::Object(map) => map.iter().find_map(|(name, value)| {
+            let misplaced = match value {
+                Value::Array(_) if OBJECTS.contains(&name.as_str()) => true,
+                Value::Array(list) => list.iter().any(Value::is_array) && !OF_LISTS.contains(&name.as_str()),
+                Value::Object(map) if name == "EndpointsConfig" => map.values().any(Value::is_array),
+                _ => false,
+            };
+            if misplaced { Some(name.as_str()) } else { with_misplaced_list(value) }
+        }),
+        Value::Array(list) => list.iter().find_map(with_misplaced_list),
+        _ => None,
+    }
+}
+
+/// Fields that are one object each.
+const OBJECTS: [&str; 12] = [
+    "BindOptions",
+    "DriverConfig",
+    "EndpointConfig",
+    "Healthcheck",
+    "HostConfig",
+    "IPAM",
+    "IPAMConfig",
+    "LogConfig",
+    "NetworkingConfig",
+    "RestartPolicy",
+    "TmpfsOptions",
+    "VolumeOptions",
+];
+
+/// Fields that are lists of lists: a tmpfs's options, and what a device request is for.
+const OF_LISTS: [&str; 2] = ["Options", "Capabilities"];
+
 fn known(name: &str) -> Option<&'static str> {
     FIELDS.iter().find(|field| field.eq_ignore_ascii_case(name)).copied()
 }
@@ -108,6 +145,27 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_list_is_no_object() {
+        for (field, value) in [
+            ("HostConfig", json!({ "HostConfig": [] })),
+            ("Devices", json!({ "HostConfig": { "Devices": [[]] } })),
+            ("80/tcp", json!({ "HostConfig": { "PortBindings": { "80/tcp": [["127.0.0.1", "80"]] } } })),
+            ("EndpointsConfig", json!({ "NetworkingConfig": { "EndpointsConfig": { "net": [] } } })),
+            ("BindOptions", json!({ "HostConfig": { "Mounts": [{ "BindOptions": ["rprivate"] }] } })),
+        ] {
+            assert_eq!(with_misplaced_list(&value), Some(field), "{value}");
+        }
+        let fine = json!({
+            "Cmd": ["a"], "Volumes": {},
+            "HostConfig": {
+                "Devices": [{}], "DeviceRequests": [{ "Capabilities": [["gpu"]] }], "PortBindings": { "80/tcp": [{}] },
+                "Mounts": [{ "TmpfsOptions": { "Options": [["exec"]] } }],
+            },
+        });
+        assert_eq!(with_misplaced_list(&fine), None);
+    }
 
     #[test]
     fn names_come_in_any_case_but_users_names_stay() {

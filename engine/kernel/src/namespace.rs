@@ -181,6 +181,20 @@ pub fn join_path(trace: &Trace, path: &Path, kind: Kind) -> Result<()> {
     })
 }
 
+/// As [`join_path`], by a file that was opened before.
+///
+/// # Errors
+///
+/// Those of setns(2).
+pub(crate) fn join_open(trace: &Trace, file: &File, kind: Kind) -> Result<()> {
+    let body = Body::NamespaceJoin { namespaces: vec![kind.oci().to_owned()], path: None };
+    trace.step(body, |span| {
+        setns(std::os::fd::AsFd::as_fd(file), kind.flag(), kind.oci())?;
+        span.evidence(|| files::namespace_links(files::host_pid(), Set::EMPTY.with(kind)));
+        Ok(())
+    })
+}
+
 fn setns(descriptor: BorrowedFd<'_>, flags: i32, subject: &str) -> Result<()> {
     // SAFETY: the descriptor is open; setns changes what the thread sees of the system, and no memory.
     #[expect(clippy::disallowed_methods, reason = "this is the door")]

@@ -78,7 +78,7 @@ pub fn set(trace: &Trace, resource: Resource, soft: u64, hard: u64) -> Result<Op
         match call(soft, hard) {
             Ok(()) => Ok(None),
             Err(Errno::PERM) => {
-                let most = getrlimit(resource.0).maximum.unwrap_or(INFINITY);
+                let most = most(resource);
                 let (soft, lowered) = (soft.min(most), hard.min(most));
                 call(soft, lowered).map_err(failed)?;
                 *span.body_mut() =
@@ -91,6 +91,12 @@ pub fn set(trace: &Trace, resource: Resource, soft: u64, hard: u64) -> Result<Op
             Err(error) => Err(failed(error)),
         }
     })
+}
+
+/// The present hard limit of this process: as high as it goes without CAP_SYS_RESOURCE.
+#[must_use]
+pub fn most(resource: Resource) -> u64 {
+    getrlimit(resource.0).maximum.unwrap_or(INFINITY)
 }
 
 fn bound(value: u64) -> Option<u64> {

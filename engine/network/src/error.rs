@@ -36,6 +36,12 @@ pub enum Error {
     AddressTaken(IpAddr),
     #[error("invalid address {address}: it does not belong to the network's subnet {subnet}")]
     OutsideSubnet { address: IpAddr, subnet: String },
+    #[error(
+        "user specified IP address is supported only when connecting to networks with user configured subnets"
+    )]
+    NoSubnetOfUsers,
+    #[error("no configured subnet or ip-range contain the IP address {0}")]
+    InNoSubnet(IpAddr),
     #[error("invalid network configuration: {0}")]
     Invalid(String),
     #[error("endpoint with name {name} already exists in network {network}")]
@@ -92,9 +98,12 @@ impl Error {
         match self {
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::NameTaken(_) => ErrorKind::Conflict,
-            Self::Ambiguous(..) | Self::BadName(_) | Self::OutsideSubnet { .. } | Self::Invalid(_) => {
-                ErrorKind::Invalid
-            }
+            Self::Ambiguous(..)
+            | Self::BadName(_)
+            | Self::OutsideSubnet { .. }
+            | Self::NoSubnetOfUsers
+            | Self::InNoSubnet(_)
+            | Self::Invalid(_) => ErrorKind::Invalid,
             Self::Builtin(_)
             | Self::BuiltinName(_)
             | Self::InUse { .. }

@@ -61,7 +61,13 @@ pub(crate) fn plan(new: &NewNetwork, ours: &[Cidr], used: &[Cidr]) -> Result<Ipa
     let taken: BTreeSet<_> = new.reserved.values().copied().collect();
     let first = || subnet.hosts().find(|address| !taken.contains(address));
     let gateway = new.gateway.or_else(first).ok_or_else(|| Error::NoFreeAddress(new.name.clone()))?;
-    Ok(Ipam { subnet, range: new.range.map(Cidr::network), gateway, reserved: new.reserved.clone() })
+    Ok(Ipam {
+        subnet,
+        range: new.range.map(Cidr::network),
+        gateway,
+        reserved: new.reserved.clone(),
+        of_user: new.subnet.is_some(),
+    })
 }
 
 impl Ipam {

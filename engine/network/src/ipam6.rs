@@ -56,7 +56,13 @@ pub(crate) fn plan(new: &NewIpam6, ours: &[Cidr6], mark: &str) -> Result<Ipam6, 
     let taken: BTreeSet<_> = new.reserved.values().copied().collect();
     let first = || subnet.hosts().find(|address| !taken.contains(address));
     let gateway = new.gateway.or_else(first).ok_or_else(|| Error::NoFreeAddress(subnet.to_string()))?;
-    Ok(Ipam6 { subnet, range: new.range.map(Cidr6::network), gateway, reserved: new.reserved.clone() })
+    Ok(Ipam6 {
+        subnet,
+        range: new.range.map(Cidr6::network),
+        gateway,
+        reserved: new.reserved.clone(),
+        of_user: new.subnet.is_some(),
+    })
 }
 
 /// The first free `/64` of a private `/48` that is this engine's own: `fd`, and 40 bits that two

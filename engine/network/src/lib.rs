@@ -25,7 +25,7 @@
 //!   detach ── rules away, veth away, address and ports free again
 //! ```
 //!
-//! Reading order: addresses (`cidr`, `cidr6`, `ipam`, `ipam6`), what a network is (`model`), who
+//! Reading order: addresses (`cidr`, `cidr6`, `ipam`, `ipam6`, `fixed`), what a network is (`model`), who
 //! keeps them (`networks`, `storage`), the host's side (`host`), attaching
 //! (`attach`), address translation and published ports (`nat`, `ports`, `proxy`),
 //! putting order after a crash (`reconcile`), and the names of containers ([`names`]).
@@ -50,6 +50,8 @@ pub mod cidr6;
 mod ipam;
 
 mod ipam6;
+
+mod fixed;
 
 pub mod model;
 

@@ -97,6 +97,13 @@ pub struct Ipam {
     /// Addresses that are never handed out, by the name of what has them.
     #[serde(default)]
     pub reserved: BTreeMap<String, Ipv4Addr>,
+    /// Whether a user chose the subnet. Of networks that were made before this was noted, it may be so.
+    #[serde(default = "maybe")]
+    pub of_user: bool,
+}
+
+fn maybe() -> bool {
+    true
 }
 
 /// The IPv6 addresses of a network.
@@ -112,6 +119,9 @@ pub struct Ipam6 {
     /// Addresses that are never handed out, by the name of what has them.
     #[serde(default)]
     pub reserved: BTreeMap<String, Ipv6Addr>,
+    /// Whether a user chose the subnet. Of networks that were made before this was noted, it may be so.
+    #[serde(default = "maybe")]
+    pub of_user: bool,
 }
 
 /// The IPv6 addresses that a user asks for; what is left out the engine picks.

@@ -5,7 +5,7 @@
 //! signals on to its one child, collects whatever ended, and ends as the child does.
 //!
 //! It is the shim's own binary, mounted read-only in the container, so nothing else has to be installed; see
-//! pid_namespaces(7). Real-time signals are not handed on.
+//! pid_namespaces(7).
 
 use std::ffi::OsString;
 use std::os::fd::AsFd;
@@ -21,11 +21,11 @@ use rustix::termios::{isatty, tcsetpgrp};
 /// Where a container finds it.
 pub const PLACE: &str = "/sbin/docker-init";
 
-/// What is handed on, and what tells of a child's end.
-const HEARD: [&str; 18] = [
-    "HUP", "INT", "QUIT", "USR1", "USR2", "PIPE", "ALRM", "TERM", "CHLD", "CONT", "TSTP", "TTIN", "TTOU",
-    "URG", "VTALRM", "PROF", "WINCH", "PWR",
-];
+/// What nobody can hear, and what tells of this process's own faults. All else is handed on, or tells of a child's end.
+const NOT_HEARD: [&str; 9] = ["KILL", "STOP", "ILL", "TRAP", "ABRT", "BUS", "FPE", "SEGV", "SYS"];
+
+/// The C library keeps these for its threads.
+const OF_THREADS: [i32; 2] = [32, 33];
 
 /// The status for the container's end, if this process was started as [`PLACE`].
 #[must_use]
@@ -47,12 +47,11 @@ fn said(what: &str) {
 }
 
 fn stand(argv: Vec<OsString>) -> Result<u8, glassdock_kernel::Error> {
-    let heard: Vec<Signal> = HEARD.iter().filter_map(|name| Signal::parse(name)).collect();
     let off = Trace::off();
     let Some(child) = start(&argv)? else { return Ok(127) };
     // After the child, which would have them blocked for good. What comes before reaches nobody, as it would a
     // moment earlier; the child's end is looked for before the first notice of it.
-    let signals = SignalFd::new(&heard)?;
+    let signals = SignalFd::new(&heard())?;
     loop {
         // One notice may stand for several ends.
         while let Some((pid, exit)) = process::reap_any(&off)? {
@@ -68,6 +67,12 @@ fn stand(argv: Vec<OsString>) -> Result<u8, glassdock_kernel::Error> {
             }
         }
     }
+}
+
+fn heard() -> Vec<Signal> {
+    let not: Vec<_> = NOT_HEARD.iter().filter_map(|name| Signal::parse(name)).collect();
+    let all = (1..=64).filter(|number| !OF_THREADS.contains(number)).filter_map(Signal::from_number);
+    all.filter(|signal| !not.contains(signal)).collect()
 }
 
 fn pass_on(child: &Process, signal: Signal) {

@@ -26,7 +26,7 @@ struct Wish {
 impl Wish {
     fn of(call: &Call) -> Result<Self, Error> {
         let filters = call.filters()?;
-        filters.only(&["id", "until", "type", "inuse"])?;
+        filters.only(&["id", "until", "type", "inuse", "label", "label!"])?;
         filters.truth("inuse")?;
         let until = crate::system::until_of(&filters)?;
         let mut keep = None;
@@ -41,7 +41,9 @@ impl Wish {
 
     /// Whether something goes, by what the client said of it. What a build uses just now always stays.
     fn means(&self, id: &str, kind: &str, used: Option<Timestamp>) -> bool {
-        self.filters.any("id", |wanted| id.starts_with(wanted))
+        // Nothing of the cache has labels; `system prune` asks for them here too.
+        !self.filters.has("label")
+            && self.filters.any("id", |wanted| id.starts_with(wanted))
             && self.filters.any("type", |wanted| kind == wanted)
             && self.filters.truth("inuse").is_ok_and(|in_use| in_use != Some(true))
             && self.until.is_none_or(|until| used.is_some_and(|used| used < until))

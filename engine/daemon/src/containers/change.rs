@@ -50,6 +50,11 @@ pub(crate) async fn update(mut call: Call) -> Reply {
         )));
     }
     let (mut host, mut config) = container.look(|record| (record.host_config.clone(), record.config.clone()));
+    // All of it must be of the right types, also what means nothing.
+    let asked = serde_json::from_value::<Resources>(Value::Object(request.resources.clone()))
+        .map_err(|error| Error::invalid(format!("invalid JSON: {error}")))?;
+    agrees(&asked, request.restart_policy.as_ref(), &host)
+        .map_err(|words| Error::conflict(format!("Cannot update container {}: {words}", container.id)))?;
     overlay(&mut host, request)?;
     config.hostname.clear();
     merge::settle(&mut host, &mut config, &container.id)?;
@@ -89,21 +94,12 @@ const CHANGEABLE: [&str; 13] = [
 
 /// Puts the request's fields over what is there; zero and nothing mean "as it was".
 fn overlay(host: &mut HostConfig, mut request: UpdateRequest) -> Result<(), Error> {
-    // All of it must be of the right types, also what means nothing.
-    let wrong = |error: serde_json::Error| Error::invalid(format!("invalid JSON: {error}"));
-    serde_json::from_value::<Resources>(Value::Object(request.resources.clone())).map_err(wrong)?;
     request.resources.retain(|name, _| CHANGEABLE.contains(&name.as_str()));
     let invalid = |error: serde_json::Error| Error::of(Kind::Invalid, &error);
     if let Some(policy) = request.restart_policy.clone().filter(|policy| !policy.name.is_empty()) {
-        if host.auto_remove && policy.name != "no" {
-            return Err(Error::invalid(
-                "Restart policy cannot be updated because AutoRemove is enabled for the container",
-            ));
-        }
         host.restart_policy = policy;
     }
     let mut fields = serde_json::to_value(&host.resources).map_err(invalid)?;
-    let swap_follows = host.resources.memory_swap == host.resources.memory.saturating_mul(2);
     if let Some(map) = fields.as_object_mut() {
         for (name, value) in &request.resources {
             let says = !matches!(value, Value::Null) && *value != json!(0) && *value != json!("");
@@ -111,13 +107,42 @@ fn overlay(host: &mut HostConfig, mut request: UpdateRequest) -> Result<(), Erro
                 map.insert(name.clone(), value.clone());
             }
         }
-        if swap_follows
-            && request.resources.contains_key("Memory")
-            && !request.resources.contains_key("MemorySwap")
-        {
-            map.insert("MemorySwap".to_owned(), json!(0));
-        }
     }
     host.resources = serde_json::from_value(fields).map_err(invalid)?;
     Ok(())
+}
+
+/// Whether what is asked for goes with what is in force, which stays where nothing is asked.
+fn agrees(asked: &Resources, policy: Option<&RestartPolicy>, host: &HostConfig) -> Result<(), &'static str> {
+    let now = &host.resources;
+    let conflicts = [
+        (
+            host.auto_remove && policy.is_some_and(|policy| !matches!(policy.name.as_str(), "" | "no")),
+            "Restart policy cannot be updated because AutoRemove is enabled for the container",
+        ),
+        (
+            asked.nano_cpus > 0 && now.cpu_period > 0,
+            "Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set",
+        ),
+        (
+            asked.nano_cpus > 0 && now.cpu_quota > 0,
+            "Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set",
+        ),
+        (
+            asked.cpu_period > 0 && now.nano_cpus > 0,
+            "Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set",
+        ),
+        (
+            asked.cpu_quota > 0 && now.nano_cpus > 0,
+            "Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set",
+        ),
+        (
+            asked.memory != 0 && asked.memory > now.memory_swap && asked.memory_swap == 0,
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+        ),
+    ];
+    match conflicts.into_iter().find(|(conflict, _)| *conflict) {
+        Some((_, words)) => Err(words),
+        None => Ok(()),
+    }
 }

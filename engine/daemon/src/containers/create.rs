@@ -5,6 +5,9 @@
 //! folders made, the record written. What was made is taken back if a later
 //! step fails.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use glassdock_trace::Trace;
@@ -13,10 +16,10 @@ use serde_json::json;
 
 use super::container::Container;
 use super::image;
-use super::model::{CreateRequest, HostConfig, MountPoint, VolumeOptions};
+use super::model::{CreateRequest, MountPoint, VolumeOptions};
 use super::mounts::{self, Wanted};
 use super::record::{Beside, Record};
-use super::{fill, links, merge, names, ports, security, warnings};
+use super::{fill, links, merge, names, networks, ports, security, sharing, warnings};
 use crate::call::{ApiVersion, Call};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -80,10 +83,11 @@ pub(crate) fn make_of(
     merge::check(&config)?;
     let id = names::new_id()?;
     merge::settle(&mut host_config, &mut config, &id)?;
+    sharing::settle(engine, &mut host_config)?;
     ports::requests(&config, &host_config)?;
     security::options(&host_config)?;
     security::capabilities(&host_config)?;
-    let warnings = warnings::of(&mut host_config, &engine.facts.cgroups);
+    let warnings = warnings::of(&mut host_config, &engine.facts);
     let taken = engine.containers.take_name(name, &id)?;
     let mut record = Record {
         id: id.clone(),
@@ -98,10 +102,7 @@ pub(crate) fn make_of(
         ..Record::default()
     };
     complete_networks(engine, &mut record)?;
-    super::networks::endpoint_configs(&record)
-        .and_then(|_| super::networks::fixed_addresses(&record))
-        .map_err(|error| Error::invalid(format!("invalid endpoint settings:\n{error}")))?;
-    check_others(engine, &record.host_config)?;
+    check_endpoints(engine, &record)?;
     links::register(engine, &mut record)?;
     let wanted = mounts::wanted(&record)?;
     let from_others = from_others(engine, &record, &wanted)?;
@@ -117,6 +118,9 @@ pub(crate) fn make_of(
     std::fs::create_dir(&folder)?;
     std::fs::create_dir(folder.join("upper"))?;
     std::fs::create_dir(folder.join("work"))?;
+    if !record.beside.passing {
+        leave_mark(&folder.join("upper"), &record.layers)?;
+    }
     // Whether everything can be put in the specification's words is known now rather than at the start. Devices come
     // and go: what is there counts when the container starts.
     let mut without = record.clone();
@@ -127,6 +131,18 @@ pub(crate) fn make_of(
     undo.keep();
     container.tell_state(trace, None, "created");
     Ok((container, warnings))
+}
+
+/// What programs tell by that they run in a container.
+const MARK: &str = ".dockerenv";
+
+/// Puts the mark into a container's root, unless its image has one. It is nobody's change: see
+/// `glassdock_image::layer`. The steps of a build have none.
+fn leave_mark(upper: &Path, layers: &[PathBuf]) -> std::io::Result<()> {
+    if fill::has_something(layers, MARK) {
+        return Ok(());
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o755).open(upper.join(MARK)).map(drop)
 }
 
 /// The present moment, as records and the API have it: nanoseconds, all nine digits.
@@ -157,19 +173,15 @@ fn complete_networks(engine: &Engine, record: &mut Record) -> Result<(), Error> 
     Ok(())
 }
 
-/// The containers whose namespaces are to be shared are there.
-fn check_others(engine: &Engine, host: &HostConfig) -> Result<(), Error> {
-    for mode in [&host.pid_mode, &host.ipc_mode] {
-        if let Some(name) = mode.strip_prefix("container:") {
-            engine.containers.find(name).map_err(not_the_image)?;
-        }
+/// What is asked for in each network can be had there.
+fn check_endpoints(engine: &Engine, record: &Record) -> Result<(), Error> {
+    for (name, settings) in &record.networks {
+        let network = engine.networks.find(name).ok();
+        networks::check_endpoint(name, network.as_ref(), settings).map_err(|error| {
+            Error::invalid(format!("invalid config for network {name}: {}", error.message()))
+        })?;
     }
-    Ok(())
-}
-
-/// A client that hears "not found" takes it for the image, and pulls that.
-fn not_the_image(error: Error) -> Error {
-    Error::invalid(error.message())
+    networks::endpoint_configs(record).map(drop)
 }
 
 /// The mount points that `--volumes-from` takes over.
@@ -183,7 +195,7 @@ fn from_others(engine: &Engine, record: &Record, own: &[Wanted]) -> Result<Vec<M
         if !matches!(mode, "" | "rw" | "ro" | "z" | "Z") {
             return Err(Error::invalid(format!("invalid mode: {mode}")));
         }
-        let other = engine.containers.find(name).map_err(not_the_image)?;
+        let other = engine.containers.find(name).map_err(sharing::not_the_image)?;
         for mut point in other.look(|record| record.mounts.clone()) {
             // What is in memory is each container's own.
             if point.kind == "tmpfs" {
@@ -193,6 +205,7 @@ fn from_others(engine: &Engine, record: &Record, own: &[Wanted]) -> Result<Vec<M
                 || points.iter().any(|known| known.destination == point.destination);
             if !taken {
                 point.rw &= mode != "ro";
+                point.mode.clear();
                 points.push(point);
             }
         }
@@ -220,7 +233,7 @@ fn place(
         propagation: point.propagation,
     };
     if point.kind != "volume" {
-        if make_source && !std::path::Path::new(&point.source).exists() {
+        if make_source && !Path::new(&point.source).exists() {
             std::fs::create_dir_all(&point.source).map_err(|error| {
                 Error::internal(format!("error while creating mount source path '{}': {error}", point.source))
             })?;
@@ -282,7 +295,7 @@ fn volume_wishes(record: &Record, destination: &str) -> VolumeOptions {
 }
 
 /// A folder of a volume. It is there, and no link leads out of the volume.
-fn inside(volume: &std::path::Path, subpath: &str) -> Result<std::path::PathBuf, Error> {
+fn inside(volume: &Path, subpath: &str) -> Result<PathBuf, Error> {
     let invalid = || {
         Error::invalid(format!(
             "invalid mount config for type \"volume\": cannot access path {subpath} in the volume"
@@ -297,7 +310,7 @@ fn inside(volume: &std::path::Path, subpath: &str) -> Result<std::path::PathBuf,
 struct Undo<'a> {
     engine: &'a Engine,
     trace: &'a Trace,
-    folder: Option<std::path::PathBuf>,
+    folder: Option<PathBuf>,
     volumes: Vec<String>,
 }
 

@@ -42,13 +42,19 @@ pub fn mounts(privileged: bool, own_ipc: bool, shm_size: Option<i64>) -> Vec<Mou
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &[access, "nosuid", "noexec", "nodev"]),
     ];
     if own_ipc {
-        mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
+        mounts.push(message_queues());
     }
     if let Some(size) = shm_size {
         let size = format!("size={size}");
         mounts.push(mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &size]));
     }
     mounts
+}
+
+/// The message queues of the container's IPC namespace.
+#[must_use]
+pub fn message_queues() -> Mount {
+    mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"])
 }
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {

@@ -227,7 +227,7 @@ fn no_such(id: &str) -> Error {
 pub(crate) async fn create(mut call: Call) -> Reply {
     let container = call.engine.containers.find(call.param("id"))?;
     let request: ExecRequest = call.json().await?;
-    check_running(&container)?;
+    check_running(&container, call.param("id"))?;
     if request.cmd.is_empty() {
         return Err(Error::invalid("No exec command specified"));
     }
@@ -259,7 +259,7 @@ fn add(engine: &Engine, container: &Container, request: ExecRequest) -> Result<S
 ///
 /// Conflict, if the container doesn't run.
 pub(crate) fn prepare(engine: &Engine, container: &Container, command: &[String]) -> Result<String, Error> {
-    check_running(container)?;
+    check_running(container, &container.id)?;
     let cmd = command.to_vec();
     add(
         engine,
@@ -292,16 +292,15 @@ pub(crate) async fn begin(
     begin.run().await
 }
 
-fn check_running(container: &Container) -> Result<(), Error> {
+/// Whether something can be executed in a container, which the client called `name`.
+fn check_running(container: &Container, name: &str) -> Result<(), Error> {
     match container.status() {
         Status::Running => Ok(()),
-        Status::Paused => Err(Error::conflict(format!(
-            "Container {} is paused, unpause the container before exec",
-            container.id
-        ))),
+        Status::Paused => {
+            Err(Error::conflict(format!("Container {name} is paused, unpause the container before exec")))
+        }
         Status::Restarting => Err(Error::conflict(format!(
-            "Container {} is restarting, wait until the container is running",
-            container.id
+            "Container {name} is restarting, wait until the container is running"
         ))),
         _ => Err(container.not_running()),
     }
@@ -317,7 +316,7 @@ pub(crate) async fn start(mut call: Call) -> Reply {
     let engine = call.engine.clone();
     let exec = engine.execs.get(&id)?;
     let container = engine.containers.find(&exec.container)?;
-    check_running(&container)?;
+    check_running(&container, &container.id)?;
     engine.execs.claim(&id)?;
     let upgrade = if start.detach { None } else { call.upgrade() };
     let begin =

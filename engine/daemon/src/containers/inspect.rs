@@ -38,7 +38,8 @@ fn shown_whole(engine: &Engine, container: &Container, size: Option<(u64, u64)>)
         Some((path, args)) => (path.clone(), args.to_vec()),
         None => (String::new(), Vec::new()),
     };
-    let file = |name: &str| json!(container.bundle.path(name));
+    let names = super::sharing::names_of(engine, container);
+    let file = |name: &str| json!(names.path(name));
     let mut whole = json!({
         "Id": record.id,
         "Created": record.created,

@@ -12,38 +12,15 @@ use super::container::Container;
 use super::model::{EndpointSettings, MountPoint};
 use super::networks::{port_list, shown};
 use super::record::{NEVER, Record, Status};
-use super::{health, ports};
+use super::{choose, health};
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
 use crate::reply::{self, Reply};
-use crate::route::Filters;
-
-const FILTERS: [&str; 17] = [
-    "ancestor",
-    "before",
-    "expose",
-    "exited",
-    "health",
-    "id",
-    "isolation",
-    "is-task",
-    "label",
-    "label!",
-    "name",
-    "network",
-    "publish",
-    "since",
-    "status",
-    "volume",
-    "until",
-];
 
 /// `ContainerList`.
 pub(crate) async fn list(call: Call) -> Reply {
-    let filters = call.filters()?;
-    filters.only(&FILTERS)?;
-    let chosen = choose(&call, &filters)?;
+    let chosen = choose::of(&call)?;
     let with_size = call.flag("size");
     let engine = &call.engine;
     let rows = if with_size {
@@ -165,118 +142,6 @@ impl std::io::Write for Text {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-fn choose(call: &Call, filters: &Filters) -> Result<Vec<Arc<Container>>, Error> {
-    let engine = &call.engine;
-    let limit =
-        call.number("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
-    for word in filters.get("status") {
-        if !["created", "restarting", "running", "removing", "paused", "exited", "dead"]
-            .contains(&word.as_str())
-        {
-            return Err(Error::invalid(format!("invalid filter 'status={word}'")));
-        }
-    }
-    for word in filters.get("health") {
-        if !["none", "starting", "healthy", "unhealthy"].contains(&word.as_str()) {
-            return Err(Error::invalid(format!("unrecognized filter value for health: {word}")));
-        }
-    }
-    filters.truth("is-task")?;
-    for name in ["expose", "publish"] {
-        for port in filters.get(name) {
-            let (ports, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
-            let numbers = ports.split('-').all(|number| number.parse::<u16>().is_ok());
-            if !numbers || !matches!(protocol, "tcp" | "udp" | "sctp") {
-                return Err(Error::invalid(format!("invalid filter '{name}={port}'")));
-            }
-        }
-    }
-    for code in filters.get("exited") {
-        code.parse::<i32>().map_err(|_| Error::invalid(format!("invalid filter 'exited={code}'")))?;
-    }
-    let created = |name: &String| {
-        engine.containers.find(name).map(|container| container.look(|record| record.created.clone()))
-    };
-    let before = filters.get("before").first().map(created).transpose()?;
-    let since = filters.get("since").first().map(created).transpose()?;
-    // Filters that name a state speak of all containers, not only of those that run.
-    let all = call.flag("all")
-        || limit.is_some()
-        || ["status", "exited", "before", "since"].iter().any(|name| filters.has(name));
-    let ancestors = super::image::ancestors(engine, filters.get("ancestor"));
-    // Networks are named by their names or ids; containers remember names.
-    let named = |wanted: &String| engine.networks.find(wanted).map_or(wanted.clone(), |network| network.name);
-    let networks: Vec<String> = filters.get("network").iter().map(named).collect();
-    let mut chosen = engine.containers.all();
-    chosen.retain(|container| {
-        container.look(|record| {
-            (all || record.state.status.has_process() || record.state.status == Status::Restarting)
-                && before.as_ref().is_none_or(|before| record.created < *before)
-                && since.as_ref().is_none_or(|since| record.created > *since)
-                && (!filters.has("ancestor")
-                    || ancestors.contains(&record.image)
-                    || filters.get("ancestor").contains(&record.config.image))
-                && (!filters.has("network") || networks.iter().any(|name| record.networks.contains_key(name)))
-                && fits(filters, record)
-        })
-    });
-    chosen.truncate(limit.unwrap_or(usize::MAX));
-    Ok(chosen)
-}
-
-fn fits(filters: &Filters, record: &Record) -> bool {
-    let name = format!("/{}", record.name);
-    filters.any("id", |id| record.id.starts_with(id))
-        && filters.any("name", |wanted| name_fits(&name, wanted))
-        && filters.any("status", |word| record.state.status.word() == word)
-        && filters.any("exited", |code| {
-            record.state.status == Status::Exited && code.parse() == Ok(record.state.exit_code)
-        })
-        && filters.any("health", |word| health::word(record) == word)
-        && filters.truth("is-task").ok().flatten() != Some(true)
-        && filters.any("isolation", |word| record.host_config.isolation == word)
-        && filters.any("volume", |wanted| {
-            record
-                .mounts
-                .iter()
-                .any(|point| [&point.name, &point.destination, &point.source].contains(&&wanted.to_owned()))
-        })
-        && filters
-            .any("expose", |wanted| record.config.exposed_ports.keys().any(|port| port_fits(port, wanted)))
-        && filters.any("publish", |wanted| {
-            let bindings = record.host_config.port_bindings.iter().flat_map(BTreeMap::values).flatten();
-            let number = wanted.split('/').next().unwrap_or_default();
-            bindings.into_iter().any(|binding| binding.host_port == number)
-        })
-        && filters.labels_fit(&record.config.labels)
-}
-
-/// A name filter is found anywhere in the name; `^` and `$` tie it to its ends.
-fn name_fits(name: &str, wanted: &str) -> bool {
-    let (start, wanted) = wanted.strip_prefix('^').map_or((false, wanted), |rest| (true, rest));
-    let (end, wanted) = wanted.strip_suffix('$').map_or((false, wanted), |rest| (true, rest));
-    let bare = name.strip_prefix('/').unwrap_or(name);
-    let has = |name: &str| match (start, end) {
-        (true, true) => name == wanted,
-        (true, false) => name.starts_with(wanted),
-        (false, true) => name.ends_with(wanted),
-        (false, false) => name.contains(wanted),
-    };
-    has(name) || has(bare)
-}
-
-/// Whether a port (`80/tcp`) is what a filter names: `80`, `80/tcp`, or a range.
-fn port_fits(port: &str, wanted: &str) -> bool {
-    let (range, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let (Ok((number, own)), Ok(first), Ok(last)) =
-        (ports::parse(port), first.parse::<u16>(), last.parse::<u16>())
-    else {
-        return false;
-    };
-    own.to_string() == protocol && (first..=last).contains(&number)
 }
 
 /// One line of the list, up to its status.
@@ -424,22 +289,5 @@ mod tests {
                 "2 days"
             ]
         );
-    }
-
-    #[test]
-    fn name_filters_may_be_tied() {
-        assert!(name_fits("/otter", "tte"));
-        assert!(name_fits("/otter", "^/otter$"));
-        assert!(name_fits("/otter", "^otter$"));
-        assert!(!name_fits("/otter", "^tter"));
-        assert!(!name_fits("/otter", "otte$"));
-    }
-
-    #[test]
-    fn port_filters_may_be_ranges() {
-        assert!(port_fits("80/tcp", "80"));
-        assert!(port_fits("80/tcp", "79-81/tcp"));
-        assert!(!port_fits("80/udp", "80"));
-        assert!(!port_fits("80/tcp", "x"));
     }
 }

@@ -133,9 +133,6 @@ pub fn settle(host: &mut HostConfig, config: &mut ContainerConfig, id: &str) -> 
     if matches!(host.network_mode.as_str(), "" | "default") {
         "bridge".clone_into(&mut host.network_mode);
     }
-    if host.network_mode.starts_with("container:") && !config.hostname.is_empty() {
-        return Err(Error::invalid("conflicting options: hostname and the network mode"));
-    }
     let fill = |field: &mut String, value: &str| {
         if field.is_empty() {
             value.clone_into(field);
@@ -162,14 +159,31 @@ pub fn settle(host: &mut HostConfig, config: &mut ContainerConfig, id: &str) -> 
     if host.resources.memory > 0 && host.resources.memory_swap == 0 {
         host.resources.memory_swap = host.resources.memory.saturating_mul(2);
     }
-    if config.hostname.is_empty() && host.uts_mode != "host" {
+    check_names(host, config)?;
+    if config.hostname.is_empty() {
         config.hostname =
             if host.network_mode == "host" { crate::system::hostname() } else { names::short(id).to_owned() };
     }
-    check_host(host, config)
+    check_host(host)
 }
 
-fn check_host(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error> {
+/// Whether a name of its own goes with what the container shares.
+fn check_names(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error> {
+    let refused = |words: &str| Err(Error::invalid(words));
+    if host.uts_mode == "host" && !config.hostname.is_empty() {
+        return refused("conflicting options: hostname and the UTS mode");
+    }
+    if host.uts_mode == "host" && !config.domainname.is_empty() {
+        // Docker's words, who sets it as a parameter of the kernel.
+        return refused("sysctl \"kernel.domainname\" is not in a separate kernel namespace");
+    }
+    if host.network_mode.starts_with("container:") && !config.hostname.is_empty() {
+        return refused("conflicting options: hostname and the network mode");
+    }
+    Ok(())
+}
+
+fn check_host(host: &HostConfig) -> Result<(), Error> {
     let resources = &host.resources;
     let invalid = |message: String| Err(Error::invalid(message));
     if host.auto_remove && !matches!(host.restart_policy.name.as_str(), "no" | "") {
@@ -265,7 +279,7 @@ fn check_host(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error> 
             host.oom_score_adj
         ));
     }
-    check_modes(host, config)
+    check_modes(host)
 }
 
 /// Where output goes, and the options of that.
@@ -292,7 +306,7 @@ fn check_log(log: &LogConfig) -> Result<(), Error> {
     }
 }
 
-fn check_modes(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error> {
+fn check_modes(host: &HostConfig) -> Result<(), Error> {
     let invalid = |message: String| Err(Error::invalid(message));
     if !matches!(host.uts_mode.as_str(), "" | "host") {
         return invalid(format!("invalid UTS mode: {}", host.uts_mode));
@@ -322,9 +336,6 @@ fn check_modes(host: &HostConfig, config: &ContainerConfig) -> Result<(), Error>
     }
     if shared && host.dns.iter().any(|name| !name.is_empty()) {
         return invalid("conflicting options: dns and the network mode".to_owned());
-    }
-    if host.uts_mode == "host" && !config.hostname.is_empty() {
-        return invalid("conflicting options: hostname and the UTS mode".to_owned());
     }
     for port in host.port_bindings.iter().flat_map(BTreeMap::keys) {
         super::ports::parse(port)?;

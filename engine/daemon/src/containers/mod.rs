@@ -53,6 +53,8 @@ pub mod resources;
 pub mod security;
 pub mod sysctls;
 
+mod sharing;
+
 pub mod start;
 
 mod orphans;
@@ -75,6 +77,8 @@ mod events;
 
 pub mod inspect;
 pub mod links;
+
+mod choose;
 
 pub mod list;
 pub mod logs;

@@ -4,9 +4,9 @@
 
 use std::path::Path;
 
+use glassdock_runtime::Bundle;
 use glassdock_runtime::oci::Mount;
 
-use super::container::Container;
 use super::model::{HostConfig, MountPoint, MountRequest};
 use super::record::Record;
 use crate::error::Error;
@@ -249,12 +249,12 @@ pub fn clean(path: &str) -> String {
 }
 
 /// The specification's mounts of a record: its mount points and what it has in
-/// memory, the outer before the inner, then the files that the engine writes.
+/// memory, the outer before the inner, then the files that the engine writes: those of `names`.
 ///
 /// # Errors
 ///
 /// Invalid, for options that make no sense.
-pub fn of_record(container: &Container, record: &Record) -> Result<Vec<Mount>, Error> {
+pub fn of_record(names: &Bundle, record: &Record) -> Result<Vec<Mount>, Error> {
     let on_disk = record.mounts.iter().filter(|point| point.kind != "tmpfs");
     let mut mounts: Vec<Mount> = on_disk.map(of_point).collect();
     mounts.extend(in_memory(&record.host_config)?);
@@ -268,7 +268,7 @@ pub fn of_record(container: &Container, record: &Record) -> Result<Vec<Mount>, E
             files.push(Mount {
                 destination: place.to_owned(),
                 kind: Some("bind".to_owned()),
-                source: Some(container.bundle.path(name).to_string_lossy().into_owned()),
+                source: Some(names.path(name).to_string_lossy().into_owned()),
                 options: vec!["rbind".to_owned(), "rprivate".to_owned(), access.to_owned()],
             });
         }
@@ -329,20 +329,24 @@ fn tmpfs(destination: String, options: Vec<String>) -> Mount {
     Mount { destination, kind: Some("tmpfs".to_owned()), source: Some("tmpfs".to_owned()), options }
 }
 
-/// `/dev/shm` and `/dev/mqueue` where the IPC namespace is another's.
+/// `/dev/shm` and `/dev/mqueue` where the IPC namespace is another's: the host's, or that of a container with this first
+/// process. A container's memory is mounted in its mount namespace only; its queues, whoever joins its IPC namespace mounts.
 #[must_use]
 pub fn shared_ipc(pid: Option<u32>) -> Vec<Mount> {
-    let root = pid.map_or_else(String::new, |pid| format!("/proc/{pid}/root"));
-    ["/dev/shm", "/dev/mqueue"]
-        .into_iter()
-        .filter(|place| Path::new(&format!("{root}{place}")).exists())
-        .map(|place| Mount {
-            destination: place.to_owned(),
-            kind: Some("bind".to_owned()),
-            source: Some(format!("{root}{place}")),
-            options: vec!["rbind".to_owned(), "rprivate".to_owned()],
-        })
-        .collect()
+    let bind = |place: &str, further: Option<String>| Mount {
+        destination: place.to_owned(),
+        kind: Some("bind".to_owned()),
+        source: Some(place.to_owned()),
+        options: ["rbind", "rprivate"].into_iter().map(str::to_owned).chain(further).collect(),
+    };
+    let places = ["/dev/shm", "/dev/mqueue"].into_iter();
+    match pid {
+        None => places.filter(|place| Path::new(place).exists()).map(|place| bind(place, None)).collect(),
+        Some(pid) => vec![
+            bind("/dev/shm", Some(format!("namespace=/proc/{pid}/ns/mnt"))),
+            super::defaults::message_queues(),
+        ],
+    }
 }
 
 /// How the container's tree is connected with the host's: only as closely as one

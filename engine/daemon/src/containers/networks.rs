@@ -1,8 +1,9 @@
 //! A container's networks: from Docker's words to the network room's.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use glassdock_network::{Endpoint, EndpointConfig, Published};
+use glassdock_network::{Endpoint, EndpointConfig, Network, Published};
 use serde_json::{Value, json};
 
 use super::model::EndpointSettings;
@@ -52,19 +53,33 @@ pub fn endpoint_configs(record: &Record) -> Result<Vec<EndpointConfig>, Error> {
     Ok(configs)
 }
 
-/// Addresses are given out by hand only in networks that someone made.
+/// Whether the addresses that are asked for in a network are addresses, and may be given out by hand there. Of a network
+/// that isn't there (`None`) only its name is known.
 ///
 /// # Errors
 ///
-/// Invalid, if one is asked for elsewhere.
-pub fn fixed_addresses(record: &Record) -> Result<(), Error> {
-    let is_fixed = |settings: &EndpointSettings| {
-        let ipam = settings.ipam_config.as_ref();
-        ipam.is_some_and(|ipam| !ipam.ipv4_address.is_empty() || !ipam.ipv6_address.is_empty())
-    };
-    let built_in = |name: &str| matches!(name, "bridge" | "host" | "none");
-    if record.networks.iter().any(|(name, settings)| built_in(name) && is_fixed(settings)) {
-        return Err(Error::invalid("user specified IP address is supported on user defined networks only"));
+/// Invalid, in Docker's words.
+pub fn check_endpoint(
+    name: &str,
+    network: Option<&Network>,
+    settings: &EndpointSettings,
+) -> Result<(), Error> {
+    let invalid = |words: &str| Err(Error::invalid(format!("invalid endpoint settings:\n{words}")));
+    let Some(ipam) = &settings.ipam_config else { return Ok(()) };
+    let named = [(&ipam.ipv4_address, "IPv4"), (&ipam.ipv6_address, "IPv6")];
+    let named = named.into_iter().filter(|(address, _)| !address.is_empty());
+    for (text, family) in named {
+        if matches!(name, "bridge" | "host" | "none") {
+            return invalid("user specified IP address is supported on user defined networks only");
+        }
+        let address = match text.parse() {
+            Ok(address @ IpAddr::V4(_)) if family == "IPv4" => address,
+            Ok(address @ IpAddr::V6(_)) if family == "IPv6" => address,
+            _ => return invalid(&format!("invalid {family} address: {text}")),
+        };
+        if let Some(Err(error)) = network.map(|network| network.allows(address)) {
+            return invalid(&error.to_string());
+        }
     }
     Ok(())
 }

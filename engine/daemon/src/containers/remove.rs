@@ -28,7 +28,12 @@ pub(crate) async fn delete(call: Call) -> Reply {
         kill(&call.engine, &container, &call.trace).await?;
     }
     let _life = container.life.lock().await;
-    remove(&call.engine, &container, &call.trace, call.flag("v")).await?;
+    let itself = container.look(|record| record.host_config.auto_remove);
+    if force && itself && is_gone(&container) {
+        // What removes itself at its end was first.
+        return reply::done();
+    }
+    remove(&call.engine, &container, &call.trace, call.flag("v") || (force && itself)).await?;
     reply::done()
 }
 
@@ -125,8 +130,16 @@ async fn remove_volumes(engine: &Arc<Engine>, container: &Container, trace: &Tra
     }
 }
 
+/// Whether somebody has removed a container; its life must be held.
+fn is_gone(container: &Container) -> bool {
+    container.progress().borrow().removed
+}
+
 /// Removes what removes itself at its end (`--rm`).
 pub(crate) async fn remove_quietly(engine: &Arc<Engine>, container: &Arc<Container>, trace: &Trace) {
+    if is_gone(container) {
+        return;
+    }
     if let Err(error) = remove(engine, container, trace, true).await {
         tracing::warn!(id = container.id, %error, "a container that should go at its end stays");
     }

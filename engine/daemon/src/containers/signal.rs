@@ -87,6 +87,7 @@ pub(crate) async fn restart(call: Call) -> Reply {
         ended?;
         life = container.life.lock().await;
     }
+    container.change(|record| record.restart_count = 0);
     let begun = match &call.operation {
         Some(part) => start::begin(&call.engine, &container, &call.trace, part).await,
         None => Ok(()),

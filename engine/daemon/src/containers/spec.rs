@@ -4,7 +4,7 @@
 //! runtime-spec, `config.md` and `config-linux.md`.
 
 use glassdock_kernel::capability;
-use glassdock_runtime::bundle::{Extras, Log, Overlay, Stdin};
+use glassdock_runtime::bundle::{Bundle, Extras, Log, Overlay, Stdin};
 use glassdock_runtime::first;
 use glassdock_runtime::oci::{
     Capabilities, ConsoleSize, Linux, Mount, Namespace, Process, Rlimit, Seccomp, Spec, User,
@@ -21,6 +21,8 @@ use crate::error::Error;
 pub struct Shared {
     /// The first process of the container whose network is shared.
     pub network: Option<u32>,
+    /// That container's folder: its files of names in `/etc` are shared too.
+    pub names: Option<Bundle>,
     /// Of the one whose IPC objects are shared.
     pub ipc: Option<u32>,
     /// Of the one whose processes are shared.
@@ -42,7 +44,7 @@ pub fn of(container: &Container, record: &Record, shared: &Shared) -> Result<(Sp
     if !own_ipc {
         all_mounts.extend(mounts::shared_ipc(shared.ipc));
     }
-    all_mounts.extend(mounts::of_record(container, record)?);
+    all_mounts.extend(mounts::of_record(shared.names.as_ref().unwrap_or(&container.bundle), record)?);
     let mut args = record.argv();
     if has_init(host) {
         all_mounts.push(small_init());

@@ -25,8 +25,7 @@ use glassdock_trace::{Channel, Trace};
 use super::container::{Container, Live};
 use super::create::now;
 use super::record::{Record, State, Status};
-use super::spec::Shared;
-use super::{events, files, health, links, networks, spec, supervise, volumes};
+use super::{events, files, health, links, networks, sharing, spec, supervise, volumes};
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, in_dockers_words};
@@ -57,6 +56,10 @@ pub(crate) async fn run(
     part: &Arc<Use>,
 ) -> Result<(), Error> {
     let _life = container.life.lock().await;
+    if !container.status().has_process() {
+        // Its restart policy counts from here.
+        container.change(|record| record.restart_count = 0);
+    }
     begin(engine, container, trace, part).await
 }
 
@@ -170,7 +173,11 @@ fn launch(
 ) -> Result<Launched, Failed> {
     let mut record = container.record();
     links::complete(engine, &mut record)?;
-    let shared = shared(engine, &record)?;
+    let shared = sharing::at_start(engine, &mut record)?;
+    container.change(|known| {
+        known.config.hostname.clone_from(&record.config.hostname);
+        known.config.domainname.clone_from(&record.config.domainname);
+    });
     if record.host_config.auto_remove {
         // A stack whose writes need not survive marks its work folder, and can't be made there again.
         let work = container.bundle.path("work");
@@ -317,23 +324,6 @@ async fn fail(engine: &Arc<Engine>, container: &Arc<Container>, trace: &Trace, f
     if container.look(|record| record.host_config.auto_remove) {
         super::remove::remove_quietly(engine, container, trace).await;
     }
-}
-
-/// The processes whose namespaces are shared.
-fn shared(engine: &Engine, record: &Record) -> Result<Shared, Error> {
-    let of = |mode: &str| -> Result<Option<u32>, Error> {
-        let Some(name) = mode.strip_prefix("container:") else { return Ok(None) };
-        let other = engine.containers.find(name)?;
-        let pid = other.look(|record| record.state.pid);
-        if pid == 0 {
-            return Err(Error::conflict(format!(
-                "cannot join namespace of a non running container: container {name} is not running"
-            )));
-        }
-        Ok(Some(pid))
-    };
-    let host = &record.host_config;
-    Ok(Shared { network: of(&host.network_mode)?, ipc: of(&host.ipc_mode)?, pid: of(&host.pid_mode)? })
 }
 
 fn write_json(path: &std::path::Path, value: &impl serde::Serialize) -> Result<(), Error> {

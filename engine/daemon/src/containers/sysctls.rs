@@ -126,7 +126,7 @@ mod tests {
         assert!(asks("kernel.domainname", |host| host.uts_mode = "host".to_owned(), &none).is_err());
         // A container that has joined the host's passes it on.
         let ours = Some(std::process::id());
-        let joined = Shared { network: ours, ipc: ours, pid: None };
+        let joined = Shared { network: ours, ipc: ours, ..Shared::default() };
         assert!(asks("net.core.somaxconn", own, &joined).is_err());
         assert!(asks("kernel.shmmax", own, &joined).is_err());
     }

@@ -138,7 +138,7 @@ struct Bind {
 /// The binds of a stopped container whose sources are there, the outer before the inner.
 fn binds(container: &Container, record: &Record) -> Result<Vec<Bind>, Error> {
     let mut binds = Vec::new();
-    for mount in mounts::of_record(container, record)? {
+    for mount in mounts::of_record(&container.bundle, record)? {
         let is_bind = mount.kind.as_deref() == Some("bind");
         let Some(source) = mount.source.filter(|source| is_bind && Path::new(source).exists()) else {
             continue;

@@ -8,7 +8,7 @@ use glassdock_trace::Trace;
 
 use crate::containers::Container;
 use crate::containers::model::EndpointSettings;
-use crate::containers::networks::{endpoint_configs, failed};
+use crate::containers::networks::{check_endpoint, endpoint_configs, failed};
 use crate::containers::record::{Record, Status};
 use crate::containers::{files, links};
 use crate::engine::Engine;
@@ -133,9 +133,5 @@ fn allow(record: &Record, network: &Network, settings: &EndpointSettings) -> Res
         let name = &record.name;
         return denied(&format!("endpoint with name {name} already exists in network {}", network.name));
     }
-    let fixed = settings.ipam_config.as_ref().is_some_and(|ipam| !ipam.ipv4_address.is_empty());
-    if fixed && network.builtin {
-        return Err(Error::invalid("user specified IP address is supported on user defined networks only"));
-    }
-    Ok(())
+    check_endpoint(&network.name, Some(network), settings)
 }

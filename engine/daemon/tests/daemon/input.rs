@@ -50,6 +50,13 @@ fn nonsense_gets_a_clear_answer() {
             "not a block device",
         ),
         (r#"{"Image":"busybox","HostConfig":{"CgroupParent":"../.."}}"#, 400, "invalid cgroup parent"),
+        (r#"{"Image":"busybox","HostConfig":{"Devices":[[]]}}"#, 400, "array into field Devices"),
+        (r#"{"Image":"busybox","HostConfig":[]}"#, 400, "array into field HostConfig"),
+        (
+            r#"{"Image":"busybox","HostConfig":{"OomScoreAdj":1001}}"#,
+            400,
+            "Invalid value 1001, range for oom",
+        ),
         (r#"{"Image":"busybox","Cmd":null,"Env":null,"HostConfig":null}"#, 201, ""),
     ] {
         let (got, answer) = create(body);
@@ -121,6 +128,25 @@ fn an_update_changes_limits_and_nothing_else() {
     assert_eq!((&host["CgroupParent"], &host["CpuShares"]), (&"".into(), &512.into()));
     // The control group is still the one that it runs in.
     assert_eq!(update(r#"{"CpuShares":256}"#).0, 200);
+    // Limits that don't go with those in force are the client's to set together.
+    let conflict = |body: &str, words: &str| {
+        let (status, said) = update(body);
+        let said = said["message"].as_str().unwrap_or_default();
+        assert!(
+            status == 409 && said.starts_with("Cannot update container ") && said.contains(words),
+            "{body}: {said}"
+        );
+    };
+    let together = "Memory limit should be smaller than already set memoryswap limit";
+    conflict(r#"{"Memory":67108864}"#, together);
+    let (status, said) = update(r#"{"Memory":67108864,"MemorySwap":134217728}"#);
+    assert_eq!(status, 200, "{said}");
+    conflict(r#"{"Memory":268435456}"#, together);
+    assert_eq!(update(r#"{"Memory":100663296}"#).0, 200);
+    let host = lab.inspect("wren")["HostConfig"].clone();
+    assert_eq!((&host["Memory"], &host["MemorySwap"]), (&100_663_296.into(), &134_217_728.into()));
+    assert_eq!(update(r#"{"NanoCpus":500000000}"#).0, 200);
+    conflict(r#"{"CpuQuota":50000}"#, "CPU Quota cannot be updated as NanoCPUs has already been set");
     let (status, said) = update(r#"{"PidsLimit":2147483648}"#);
     assert!(status == 400 && said["message"].as_str().unwrap_or_default().contains("pids limit"), "{said}");
 }

@@ -122,13 +122,34 @@ fn top_shows_the_hosts_list_for_the_kernels_numbers() {
 #[test]
 fn a_restart_policy_acts_and_stops_to() {
     let Some(lab) = lab() else { return };
-    let body = r#"{"Image":"busybox","Cmd":["false"],"HostConfig":{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":2}}}"#;
+    let body = r#"{"Image":"busybox","Cmd":["sh","-c","echo tried; false"],"HostConfig":{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":2}}}"#;
     assert_eq!(lab.request("POST", "/containers/create?name=wren", body).0, 201);
-    assert_eq!(lab.request("POST", "/containers/wren/start", "").0, 204);
-    assert!(eventually(|| {
-        let whole = lab.inspect("wren");
-        whole["RestartCount"] == 2 && whole["State"]["Status"] == "exited"
-    }));
+    // Whoever starts it by hand has the policy count anew.
+    for tries in [3, 6] {
+        assert_eq!(lab.request("POST", "/containers/wren/start", "").0, 204);
+        assert!(eventually(|| {
+            let whole = lab.inspect("wren");
+            let (_, said) = lab.request("GET", "/containers/wren/logs?stdout=1", "");
+            whole["RestartCount"] == 2
+                && whole["State"]["Status"] == "exited"
+                && said.matches("tried").count() == tries
+        }));
+    }
+}
+
+#[test]
+fn what_removes_itself_can_be_removed_by_force() {
+    let Some(lab) = lab() else { return };
+    for _ in 0..5 {
+        let body = r#"{"Image":"busybox","Cmd":["sleep","600"],"Volumes":{"/x":{}},"HostConfig":{"AutoRemove":true}}"#;
+        assert_eq!(lab.request("POST", "/containers/create?name=wren", body).0, 201);
+        assert_eq!(lab.request("POST", "/containers/wren/start", "").0, 204);
+        let (status, said) = lab.request("DELETE", "/containers/wren?force=1", "");
+        assert_eq!(status, 204, "{said}");
+        assert_eq!(lab.request("GET", "/containers/wren/json", "").0, 404);
+        // Its volumes go with it, a moment later if it was first itself.
+        assert!(eventually(|| lab.json("GET", "/volumes", "").1["Volumes"] == serde_json::json!([])));
+    }
 }
 
 #[test]
@@ -243,7 +264,7 @@ fn the_docker_client_is_at_home() {
         "busybox",
         "sh",
         "-c",
-        "trap 'exit 7' USR1; (sleep 0.1 & ); sleep 0.5; ps -o pid,args,stat; while :; do sleep 0.1; done",
+        "trap 'exit 7' USR1; trap 'exit 8' 37; (sleep 0.1 & ); sleep 0.5; ps -o pid,args,stat; while :; do sleep 0.1; done",
     ])
     .expect("a client");
     std::thread::sleep(std::time::Duration::from_millis(1500));
@@ -251,6 +272,10 @@ fn the_docker_client_is_at_home() {
     assert!(listed.contains("/sbin/docker-init -- sh -c") && !listed.contains(" Z"), "{listed}");
     assert_eq!(docker(&["kill", "-s", "USR1", small.trim()]).expect("a client").0, Some(0));
     assert_eq!(docker(&["wait", small.trim()]).expect("a client").1, "7\n");
+    assert_eq!(docker(&["start", small.trim()]).expect("a client").0, Some(0));
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert_eq!(docker(&["kill", "-s", "RTMIN+3", small.trim()]).expect("a client").0, Some(0));
+    assert_eq!(docker(&["wait", small.trim()]).expect("a client").1, "8\n");
     assert_eq!(docker(&["rm", small.trim()]).expect("a client").0, Some(0));
     assert_eq!(run(&["--init", "busybox", "no-such-program"]).0, Some(127));
     assert_eq!(run(&["--init", "-u", "1000", "busybox", "sh", "-c", "kill -9 $$"]).0, Some(137));

@@ -44,6 +44,8 @@ mod restart;
 
 mod search;
 
+mod sharing;
+
 mod streams;
 
 mod versions;

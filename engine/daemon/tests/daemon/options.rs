@@ -106,6 +106,36 @@ fn what_the_kernel_can_not_execute_is_the_container_s_own_affair() {
 }
 
 #[test]
+fn a_container_has_a_mark_that_is_nobody_s_change() {
+    let Some(lab) = lab() else { return };
+    let marked = json!({ "Image": "busybox", "Cmd": ["stat", "-c", "%a %s %F", "/.dockerenv"] });
+    assert_eq!(run(&lab, &marked), ("755 0 regular empty file\n".to_owned(), 0));
+    lab.run("otter", &["sleep", "600"]);
+    assert_eq!(lab.request("GET", "/containers/otter/changes", ""), (200, "null\n".to_owned()));
+    assert_eq!(lab.request("POST", "/commit?container=otter&repo=den", "").0, 201);
+    let layers = |image: &str| lab.json("GET", &format!("/images/{image}/json"), "").1["RootFS"].clone();
+    assert_eq!(layers("den"), layers("busybox"));
+}
+
+#[test]
+fn what_takes_more_power_than_the_engine_has_is_left_out_with_a_warning() {
+    let Some(lab) = lab() else { return };
+    let body = json!({
+        "Image": "busybox", "Cmd": ["sh", "-c", "echo $(cat /proc/self/oom_score_adj) $(ulimit -Hn)"],
+        "HostConfig": { "OomScoreAdj": -1000, "Ulimits": [{ "Name": "nofile", "Soft": 1024, "Hard": 1_048_570 }] },
+    });
+    let (status, made) = lab.json("POST", "/containers/create?name=otter", &body.to_string());
+    assert_eq!(status, 201, "{made}");
+    let warnings = made["Warnings"].to_string();
+    let (said, status) = run(&lab, &body);
+    assert_eq!(status, 0, "{said}");
+    let given = said == "-1000 1048570\n";
+    let told = warnings.contains("OOM score can't be adjusted to -1000")
+        && warnings.contains("nofile can't be raised");
+    assert!(given != told, "{said:?}, and {warnings}");
+}
+
+#[test]
 fn memory_is_among_the_mounts() {
     let Some(lab) = lab() else { return };
     let body = json!({
@@ -155,6 +185,26 @@ fn addresses_and_links_need_a_network_that_has_them() {
         let (said, status) = run(&lab, &body);
         let words = "user specified IP address is supported on user defined networks only";
         assert!(status == 400 && said.contains(words), "{mode}: {status} {said}");
+    }
+    for (pool, words) in [
+        (json!({}), "supported only when connecting to networks with user configured subnets"),
+        (json!({ "Config": [{ "Subnet": "10.211.250.0/24" }] }), "contain the IP address 10.9.8.7"),
+    ] {
+        let network = json!({ "Name": "fixed", "IPAM": pool }).to_string();
+        assert_eq!(lab.request("POST", "/networks/create", &network).0, 201);
+        let fixed = json!({ "IPAMConfig": { "IPv4Address": "10.9.8.7" } });
+        let body = json!({
+            "Image": "busybox", "Cmd": ["true"], "HostConfig": { "NetworkMode": "fixed" },
+            "NetworkingConfig": { "EndpointsConfig": { "fixed": fixed } },
+        });
+        let (said, status) = run(&lab, &body);
+        assert!(status == 400 && said.contains(words), "{status} {said}");
+        let id = lab.create("otter", &["true"]);
+        let body = json!({ "Container": id, "EndpointConfig": fixed }).to_string();
+        let (status, said) = lab.request("POST", "/networks/fixed/connect", &body);
+        assert!(status == 400 && said.contains(words), "{status} {said}");
+        assert_eq!(lab.request("DELETE", "/containers/otter", "").0, 204);
+        assert_eq!(lab.request("DELETE", "/networks/fixed", "").0, 204);
     }
     let host = json!({ "NetworkMode": "none", "Links": ["nobody:x"] });
     let (said, status) = run(&lab, &json!({ "Image": "busybox", "Cmd": ["true"], "HostConfig": host }));

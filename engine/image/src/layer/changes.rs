@@ -27,7 +27,8 @@ use super::{Error, disk};
 
 /// Where the engine puts something into each container: empty files and directories that are
 /// mounted over.
-const FURNITURE: [&[u8]; 9] = [
+const FURNITURE: [&[u8]; 10] = [
+    b".dockerenv",
     b"dev",
     b"etc",
     b"proc",

@@ -113,7 +113,7 @@ fn the_engines_own_places_are_nobodys_change() {
         return;
     }
     let container = Container::new();
-    for path in ["etc/hosts", "etc/hostname", "etc/resolv.conf", "dev/console"] {
+    for path in [".dockerenv", "etc/hosts", "etc/hostname", "etc/resolv.conf", "dev/console"] {
         fs::write(container.upper(path), "").expect("a file");
     }
     for path in ["proc", "sys"] {

@@ -6,6 +6,7 @@
 //!
 //! See mount_namespaces(7), open_tree(2).
 
+use std::fs::File;
 use std::path::Path;
 
 use glassdock_trace::Trace;
@@ -48,6 +49,29 @@ pub fn root_of(trace: &Trace, process: &Process) -> Result<Detached> {
         let read_only = Attributes { read_only: true, ..Attributes::default() };
         clone_tree(&Place::open(Path::new("/"))?, false, read_only)
     })
+}
+
+/// As [`clone_tree`], of a place in another mount namespace, such as `/proc/4711/ns/mnt`, where no path from here leads.
+///
+/// The process goes there and comes back; it must have one thread, and be in no chroot(2).
+///
+/// # Errors
+///
+/// Those of setns(2) and open_tree(2).
+pub fn clone_elsewhere(
+    trace: &Trace,
+    namespace: &Path,
+    source: &Path,
+    recursive: bool,
+    attributes: Attributes,
+) -> Result<Detached> {
+    // Opened first: from there, this process has no path.
+    const OWN: &str = "/proc/self/ns/mnt";
+    let own = File::open(OWN).map_err(|error| Error::call("open", OWN, error))?;
+    namespace::join_path(trace, namespace, Kind::Mount)?;
+    let copy = Place::open(source).and_then(|source| clone_tree(&source, recursive, attributes));
+    namespace::join_open(trace, &own, Kind::Mount)?;
+    copy
 }
 
 fn on_a_thread<T, E>(work: impl FnOnce() -> Result<T, E> + Send) -> Result<T, E>

@@ -61,6 +61,8 @@ pub struct Attributes {
     pub no_exec: bool,
     /// Reading leaves the access time alone.
     pub no_atime: bool,
+    /// Each reading is noted as the access time.
+    pub strict_atime: bool,
 }
 
 impl Attributes {
@@ -72,6 +74,7 @@ impl Attributes {
             (self.no_dev, MountAttrFlags::MOUNT_ATTR_NODEV),
             (self.no_exec, MountAttrFlags::MOUNT_ATTR_NOEXEC),
             (self.no_atime, MountAttrFlags::MOUNT_ATTR_NOATIME),
+            (self.strict_atime, MountAttrFlags::MOUNT_ATTR_STRICTATIME),
         ];
         all.into_iter()
             .filter(|(wanted, _)| *wanted)
@@ -86,6 +89,7 @@ impl Attributes {
             (self.no_dev, "nodev"),
             (self.no_exec, "noexec"),
             (self.no_atime, "noatime"),
+            (self.strict_atime, "strictatime"),
         ];
         all.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| name.to_owned()).collect()
     }

@@ -36,7 +36,7 @@ mod root;
 
 mod words;
 
-pub use apart::{apart, root_of};
+pub use apart::{apart, clone_elsewhere, root_of};
 pub use attach::{
     Attributes, Detached, Propagation, attach, attach_numbered, bind, clone_tree, detach, make_private,
     readonly_path, remount_readonly, set_propagation,

@@ -45,10 +45,13 @@ impl Words {
             "dev" => attributes.no_dev = false,
             "noexec" => attributes.no_exec = true,
             "exec" => attributes.no_exec = false,
-            "noatime" => attributes.no_atime = true,
-            // The kernel's own way with times; `strictatime` costs a write a read, and nobody here relies on it.
-            "relatime" | "strictatime" | "atime" | "diratime" | "nodiratime" | "norelatime"
-            | "nostrictatime" => {}
+            // One choice of three; `relatime` is the kernel's own.
+            "noatime" => (attributes.no_atime, attributes.strict_atime) = (true, false),
+            "strictatime" => (attributes.no_atime, attributes.strict_atime) = (false, true),
+            "relatime" => (attributes.no_atime, attributes.strict_atime) = (false, false),
+            "atime" => attributes.no_atime = false,
+            "nostrictatime" => attributes.strict_atime = false,
+            "diratime" | "nodiratime" | "norelatime" => {}
             "bind" => self.bind = true,
             "rbind" => (self.bind, self.recursive) = (true, true),
             "private" => self.propagation = Some((Propagation::Private, false)),
@@ -89,6 +92,17 @@ mod tests {
         assert!(words.recursive && words.bind);
         assert_eq!(words.propagation, Some((Propagation::Slave, true)));
         assert_eq!(words.data, [("size".into(), "64m".into()), ("newinstance".into(), String::new())]);
+    }
+
+    #[test]
+    fn of_the_words_for_access_times_the_last_counts() {
+        let times = |words: &[&str]| {
+            let attributes = Words::parse(words.iter().copied()).attributes;
+            (attributes.no_atime, attributes.strict_atime)
+        };
+        assert_eq!(times(&["noatime", "strictatime"]), (false, true));
+        assert_eq!(times(&["strictatime", "noatime"]), (true, false));
+        assert_eq!(times(&["strictatime", "relatime"]), (false, false));
     }
 
     #[test]

@@ -104,9 +104,16 @@ pub fn set_no_new_privileges() -> Result<()> {
 ///
 /// `EACCES` for going lower without CAP_SYS_RESOURCE.
 pub fn set_oom_score(adjustment: i32) -> Result<()> {
-    const FILE: &str = "/proc/self/oom_score_adj";
-    fs::write(FILE, adjustment.to_string()).map_err(|error| Error::call("write", FILE, error))
+    fs::write(OOM_SCORE, adjustment.to_string()).map_err(|error| Error::call("write", OOM_SCORE, error))
 }
+
+/// What [`set_oom_score`] set for this process, or for the one that it descends from; 0 where the kernel does not say.
+#[must_use]
+pub fn oom_score() -> i32 {
+    fs::read_to_string(OOM_SCORE).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 
 /// Makes a directory the working directory: chdir(2). It must lie inside the process's root: one that
 /// was reached through a descriptor from outside (CVE-2024-21626) is refused.

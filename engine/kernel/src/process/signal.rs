@@ -112,17 +112,9 @@ impl SignalFd {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for a real-time signal; those of signalfd(2).
+    /// [`Error::Invalid`] for a signal that the C library keeps for itself; those of signalfd(2).
     pub fn new(signals: &[Signal]) -> Result<Self> {
-        let mut set = SigSet::empty();
-        for signal in signals {
-            let known = nix::sys::signal::Signal::try_from(signal.0).map_err(|_| Error::Invalid {
-                what: "signal",
-                value: signal.name(),
-                reason: "only the named signals can be received",
-            })?;
-            set.add(known);
-        }
+        let set = set_of(signals)?;
         set.thread_block().map_err(|error| Error::call("sigprocmask", "SIG_BLOCK", error))?;
         NixSignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
             .map(Self)
@@ -138,6 +130,23 @@ impl SignalFd {
         let taken = self.0.read_signal().map_err(|error| Error::call("read", "signalfd", error))?;
         Ok(taken.and_then(|info| i32::try_from(info.ssi_signo).ok()).map(Signal))
     }
+}
+
+/// The signals as a set; nix has names only for those before the real-time ones.
+fn set_of(signals: &[Signal]) -> Result<SigSet> {
+    let mut set: libc::sigset_t = *SigSet::empty().as_ref();
+    for signal in signals {
+        // SAFETY: set is an initialised set that nobody else has.
+        if unsafe { libc::sigaddset(&raw mut set, signal.0) } != 0 {
+            return Err(Error::Invalid {
+                what: "signal",
+                value: signal.name(),
+                reason: "the C library keeps it for itself",
+            });
+        }
+    }
+    // SAFETY: it was initialised as an empty set, and only signals were added.
+    Ok(unsafe { SigSet::from_sigset_t_unchecked(set) })
 }
 
 impl AsFd for SignalFd {
@@ -163,6 +172,13 @@ mod tests {
         {
             assert_eq!(Signal::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn what_the_c_library_keeps_is_in_no_set() {
+        let number = |number| Signal::from_number(number).expect("a number of a signal");
+        assert!(set_of(&[Signal::TERM, number(34), number(64)]).is_ok());
+        assert!(set_of(&[number(32)]).is_err());
     }
 
     #[test]

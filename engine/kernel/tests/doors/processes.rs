@@ -22,6 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     case("signal: by pidfd, and a stranger is safe", &[], signals),
     case("reap: orphans fall to the subreaper", &[], orphans),
     case("signalfd: a child's end can be polled", &[], signal_descriptor),
+    case("signalfd: real-time signals arrive too", &[], real_time_signal),
     case("join: all namespaces of a process", &[], join),
     case("join: a pid namespace, time and again, for children", &[], bear_elsewhere),
     case("unshare: a namespace without a process", &[], unshare_cgroup),
@@ -129,6 +130,14 @@ fn signal_descriptor() {
     assert_eq!(rustix::event::poll(&mut fds, Some(&patience)).unwrap(), 1);
     assert_eq!(signals.take().unwrap(), Some(Signal::CHLD));
     assert!(process.try_wait(&Trace::off()).unwrap().is_some());
+}
+
+fn real_time_signal() {
+    let signal = Signal::parse("RTMIN+3").unwrap();
+    let signals = SignalFd::new(&[signal, Signal::TERM]).unwrap();
+    Process::open(std::process::id()).unwrap().signal(&Trace::off(), signal).unwrap();
+    assert_eq!(signals.take().unwrap(), Some(signal));
+    assert_eq!(signals.take().unwrap(), None);
 }
 
 fn join() {

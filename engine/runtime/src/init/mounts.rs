@@ -66,14 +66,24 @@ fn mount_one(trace: &Trace, root: &Root, folder: &Path, mount: &Mount) -> Step {
     propagate(trace, root, destination, &options)
 }
 
+/// The option of a bind that says in which mount namespace its source lies, a folder there: `namespace=/proc/4711/ns/mnt`.
+const NAMESPACE: &str = "namespace";
+
 /// Shows a file or directory of the host in the container.
 fn bind(trace: &Trace, root: &Root, folder: &Path, mount: &Mount, options: &Words) -> Step {
     let source = mount.source.as_deref().filter(|source| !source.is_empty());
     let source = source.ok_or_else(|| {
         Failure::Invalid(format!("the bind mount at {:?} has no source", mount.destination))
     })?;
-    let source = Place::open(&folder.join(source))?;
     let destination = Path::new(&mount.destination);
+    if let Some((_, namespace)) = options.data.iter().find(|(key, _)| key == NAMESPACE) {
+        let target = root.create_dir_all(destination, 0o755)?;
+        let (recursive, attributes) = (options.recursive, options.attributes);
+        let copy = mount::clone_elsewhere(trace, namespace.as_ref(), source.as_ref(), recursive, attributes)?;
+        mount::attach(trace, &copy, &target)?;
+        return propagate(trace, root, destination, options);
+    }
+    let source = Place::open(&folder.join(source))?;
     let target = if source.is_dir()? {
         root.create_dir_all(destination, 0o755)?
     } else {

@@ -104,7 +104,12 @@ fn set_limits(trace: &Trace, process: &crate::oci::Process) -> Step {
         rlimit::set(trace, resource, limit.soft, limit.hard)?;
     }
     // The shim's own score is lower, and would be inherited.
-    Ok(process::set_oom_score(process.oom_score_adj.unwrap_or(0))?)
+    let wanted = process.oom_score_adj.unwrap_or(0);
+    match process::set_oom_score(wanted) {
+        // Without CAP_SYS_RESOURCE it can't go below the engine's: that one is the lowest, and is there already.
+        Err(error) if error.errno() == Some(rustix::io::Errno::ACCESS.raw_os_error()) => Ok(()),
+        set => Ok(set?),
+    }
 }
 
 /// Gives the streams to the user, so that `/dev/stdout` can be opened again by them.
