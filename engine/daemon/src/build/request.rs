@@ -40,9 +40,10 @@ pub struct Wish {
     pub quiet: bool,
     /// Whether the client hears of steps by messages, instead of the classic words.
     pub steps: bool,
-    /// Whether the containers of steps are removed.
+    /// Whether the containers of steps are removed, those of failed ones too: Docker's classic builder
+    /// leaves these, BuildKit has none.
     pub remove: bool,
-    /// Whether those of failed steps are too.
+    /// Whether those of failed steps are removed in any case.
     pub always_remove: bool,
     /// The platform of the image.
     pub platform: Platform,

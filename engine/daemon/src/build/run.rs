@@ -109,7 +109,10 @@ impl Running<'_> {
             Err(_) => return Err(Error::internal("the container of a step went away")),
         };
         if code != 0 {
-            if !self.remove.1 {
+            if self.remove.0 || self.remove.1 {
+                self.words.text(&format!("Removing intermediate container {}\n", short(&container.id)));
+                kept.remove().await?;
+            } else {
                 kept.keep().await?;
             }
             return Ok(Ended::Failed(code));
@@ -131,10 +134,8 @@ impl Running<'_> {
         });
         let made = made.await?;
         if self.remove.0 {
-            let _life = container.life.lock().await;
-            remove::remove(self.engine, &container, self.trace, true).await?;
+            kept.remove().await?;
             self.words.text(&format!(" ---> Removed intermediate container {}\n", short(&container.id)));
-            kept.over = true;
         } else {
             kept.keep().await?;
         }
@@ -197,6 +198,14 @@ impl Kept {
             trace: trace.clone(),
             over: false,
         }
+    }
+
+    /// The container goes now.
+    async fn remove(&mut self) -> Result<(), Error> {
+        let _life = self.container.life.lock().await;
+        remove::remove(&self.engine, &self.container, &self.trace, true).await?;
+        self.over = true;
+        Ok(())
     }
 
     /// The container stays when its build is over, unless somebody removed it.
