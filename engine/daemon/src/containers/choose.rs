@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use glassdock_network::Protocol;
-use regex::Regex;
+use regex_lite::Regex;
 use serde_json::Value;
 
 use super::container::Container;

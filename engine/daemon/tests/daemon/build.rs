@@ -202,7 +202,9 @@ fn what_fails_says_where_and_leaves_nothing() {
     let folder = context(&[("Dockerfile", "FROM busybox\nRUN false\n")]);
     build(&lab, folder.path(), &["--rm=false"]).expect("docker");
     let (_, left) = lab.json("GET", "/containers/json?all=1", "");
-    let [container] = &left.as_array().expect("a list")[..] else { panic!("who asks for it keeps it: {left}") };
+    let [container] = &left.as_array().expect("a list")[..] else {
+        panic!("who asks for it keeps it: {left}")
+    };
     let id = container["Id"].as_str().expect("an id");
     assert_eq!(lab.request("DELETE", &format!("/containers/{id}"), "").0, 204);
     build(&lab, folder.path(), &["--rm=false", "--force-rm"]).expect("docker");
