@@ -139,13 +139,13 @@ pub(crate) async fn no_plugin(call: Call) -> Reply {
 
 /// `PluginSet`, `PluginUpgrade`: a list comes with them.
 pub(crate) async fn no_plugin_to_change(mut call: Call) -> Reply {
-    call.json_or_empty::<Vec<Value>>().await?;
+    call.json_list::<Value>().await?;
     no_plugin(call).await
 }
 
 /// `GetPluginPrivileges`, `PluginPull`: what a registry would have.
 pub(crate) async fn no_plugin_there(mut call: Call) -> Reply {
-    call.json_or_empty::<Vec<Value>>().await?;
+    call.json_list::<Value>().await?;
     let remote = call.query("remote").unwrap_or_default();
     plugin_name(remote)?;
     Err(plugin_not_found(remote))

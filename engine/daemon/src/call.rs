@@ -173,6 +173,32 @@ impl Call {
     ///
     /// As [`Call::json`].
     pub async fn json_or_empty<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
+        let Some(value) = self.value().await? else { return Ok(None) };
+        if !self.is_own() {
+            if value.is_array() {
+                return Err(Error::invalid("invalid JSON: cannot unmarshal array: an object is expected"));
+            }
+            if let Some(field) = crate::fields::with_misplaced_list(&value) {
+                return Err(Error::invalid(format!(
+                    "invalid JSON: cannot unmarshal array into field {field}: an object is expected"
+                )));
+            }
+        }
+        serde_json::from_value(value).map(Some).map_err(not_json)
+    }
+
+    /// As [`Call::json_or_empty`], for endpoints whose body is a list; without a body it is empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`Call::json`].
+    pub async fn json_list<T: DeserializeOwned>(&mut self) -> Result<Vec<T>, Error> {
+        let Some(value) = self.value().await? else { return Ok(Vec::new()) };
+        serde_json::from_value(value).map_err(not_json)
+    }
+
+    /// The body as plain JSON, without `null`s, with the fields' names as they are known.
+    async fn value(&mut self) -> Result<Option<serde_json::Value>, Error> {
         let kind = self.header("content-type").unwrap_or_default().to_owned();
         let bytes = self.bytes().await?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
@@ -184,21 +210,17 @@ impl Call {
                 "unsupported Content-Type header ({kind}): must be 'application/json'"
             )));
         }
-        let invalid = |error: serde_json::Error| Error::invalid(format!("invalid JSON: {error}"));
-        let mut value = serde_json::from_slice(&bytes).map_err(invalid)?;
-        if !self.parts.uri.path().starts_with("/glassdock/") {
+        let mut value = serde_json::from_slice(&bytes).map_err(not_json)?;
+        if !self.is_own() {
             crate::fields::in_case(&mut value);
-            if value.is_array() {
-                return Err(Error::invalid("invalid JSON: cannot unmarshal array: an object is expected"));
-            }
-            if let Some(field) = crate::fields::with_misplaced_list(&value) {
-                return Err(Error::invalid(format!(
-                    "invalid JSON: cannot unmarshal array into field {field}: an object is expected"
-                )));
-            }
         }
         crate::route::without_nulls(&mut value);
-        serde_json::from_value(value).map(Some).map_err(invalid)
+        Ok(Some(value))
+    }
+
+    /// Whether an endpoint is asked that Docker doesn't have.
+    fn is_own(&self) -> bool {
+        self.parts.uri.path().starts_with("/glassdock/")
     }
 
     /// The body as a stream, for endpoints that take an archive or an input.
@@ -212,4 +234,8 @@ impl Call {
         self.parts.headers.get(http::header::UPGRADE)?;
         self.parts.extensions.remove::<OnUpgrade>()
     }
+}
+
+fn not_json(error: serde_json::Error) -> Error {
+    Error::invalid(format!("invalid JSON: {error}"))
 }

@@ -20,7 +20,9 @@ impl Network {
                 own.map(|ipam| ipam.subnet.contains(address))
             }
             IpAddr::V6(address) => {
-                let own = self.ipam6.as_ref().filter(|ipam| ipam.of_user);
+                // One of a pool that lies idle is kept, though the container doesn't get it.
+                let mut pools = self.ipam6.iter().chain(&self.idle_ipam6);
+                let own = pools.find(|ipam| ipam.of_user);
                 own.map(|ipam| ipam.subnet.contains(address))
             }
         };

@@ -1,7 +1,7 @@
 //! Who to be at a registry: from `config.json`, or from a credential helper, a
 //! program `docker-credential-NAME` that keeps secrets elsewhere.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::{Command, Stdio};
 
 use base64::Engine as _;
@@ -138,20 +138,30 @@ pub(crate) fn store(config: &mut Config, key: &str, credentials: &Credentials) -
     config.save()
 }
 
-/// Forgets credentials; returns whether there were any.
+/// Forgets credentials, by whichever of a registry's addresses they were kept; returns whether there were any.
 ///
 /// # Errors
 ///
-/// If the helper or the file refuses.
+/// If the file refuses; if the helper refuses all addresses of credentials that there were.
 pub(crate) fn erase(config: &mut Config, key: &str) -> Result<bool, Failure> {
-    let known = auths(config).shift_remove(key).is_some();
-    if let Some(helper) = helper(config, key) {
-        ask(&helper, "erase", key).map_err(Failure::say)?;
+    let mut keys = vec![key.to_owned()];
+    if !key.contains("://") {
+        keys.extend(["http", "https"].map(|scheme| format!("{scheme}://{key}")));
+    }
+    let (mut known, mut failed) = (false, Vec::new());
+    for key in &keys {
+        known |= auths(config).shift_remove(key).is_some();
+        if let Some(helper) = helper(config, key) {
+            failed.extend(ask(&helper, "erase", key).err());
+        }
     }
     if known {
         config.save()?;
     }
-    Ok(known)
+    match failed.into_iter().nth(keys.len() - 1) {
+        Some(reason) if known => Err(Failure::say(reason)),
+        _ => Ok(known),
+    }
 }
 
 /// Whether secrets would be kept in the file itself.
@@ -179,12 +189,23 @@ fn helper(config: &mut Config, key: &str) -> Option<String> {
 /// Calls a credential helper: a word as argument, a text on its standard input.
 fn ask(helper: &str, word: &str, input: &str) -> Result<String, String> {
     let program = format!("docker-credential-{helper}");
+    let doing = match word {
+        "store" => "storing",
+        "erase" => "erasing",
+        _ => "getting",
+    };
     let mut child = Command::new(&program)
         .arg(word)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .map_err(|error| format!("error {word}ing credentials - err: exec: \"{program}\": {error}"))?;
+        .map_err(|error| match error.kind() {
+            ErrorKind::NotFound => "executable file not found in $PATH".to_owned(),
+            _ => error.to_string(),
+        })
+        .map_err(|reason| {
+            format!("error {doing} credentials - err: exec: \"{program}\": {reason}, out: ``")
+        })?;
     if let Some(mut stdin) = child.stdin.take() {
         // A helper that does not read says why on its output.
         let _ = stdin.write_all(input.as_bytes());
@@ -194,6 +215,7 @@ fn ask(helper: &str, word: &str, input: &str) -> Result<String, String> {
     if output.status.success() {
         Ok(text)
     } else {
-        Err(format!("error {word}ing credentials - err: {}, out: `{text}`", output.status))
+        let status = output.status.to_string().replace(": ", " ");
+        Err(format!("error {doing} credentials - err: {status}, out: `{text}`"))
     }
 }

@@ -50,6 +50,7 @@ pub(crate) fn examples(command: &str) -> &'static [&'static str] {
         "inspect" => &["inspect otter", "inspect -f '{{.State.Pid}}' otter"],
         "image inspect" => &["image inspect busybox"],
         "container inspect" => &["container inspect otter"],
+        "builder prune" => &["builder prune -f", "builder prune -a --filter until=24h"],
         "image prune" => &["image prune -f"],
         "container prune" => &["container prune -f"],
         "network prune" => &["network prune -f"],
