@@ -15,7 +15,8 @@
 //! - [`server`] keeps repositories on disk and serves them (`glassdock registry serve`);
 //! - [`seed`] builds the images that the lessons need, from code, always with the same digests;
 //! - [`client`] resolves, pulls and pushes. Its transport is one of the engine's three
-//!   doors: no request to a registry can be made without its event in the trace.
+//!   doors: no request to a registry can be made without its event in the trace;
+//! - [`thread`] does what blocks, for this room and the daemon's.
 //!
 //! Invariants:
 //!
