@@ -21,7 +21,7 @@
 //! writes ([`tracer`]), who may hold the writer ([`gate`]), where it goes
 //! ([`recording`], [`channel`]); then how a trace is read: ([`reading`], [`tree`]),
 //! in words ([`narration`], [`template`], [`render`]), by questions ([`query`]), and made
-//! comparable ([`redact`], [`normalise`], [`diff`]); the format itself is [`schema`].
+//! comparable ([`redact`], [`normalise`], [`diff`]); the format itself is `schema.json`.
 //!
 //! Invariants:
 //!
