@@ -7,6 +7,7 @@ use glassdock_image::Images;
 use glassdock_kernel::features::Facts;
 use glassdock_network::Networks;
 use glassdock_registry::client::Client;
+use glassdock_registry::task;
 use glassdock_trace::{Recorder, Trace};
 
 use crate::config::Config;
@@ -53,10 +54,10 @@ impl Engine {
     ///
     /// Whatever a room says that can't be opened.
     pub async fn open(config: Config) -> Result<Arc<Self>, Error> {
-        let engine = tokio::task::spawn_blocking(move || Self::open_rooms(config)).await??;
+        let engine = task::spawn_blocking(move || Self::open_rooms(config)).await??;
         let engine = Arc::new(engine);
         let operations = Arc::clone(&engine.operations);
-        tokio::spawn(async move {
+        task::spawn(async move {
             loop {
                 tokio::time::sleep(Duration::from_secs(10)).await;
                 operations.end_idle();
@@ -143,7 +144,7 @@ impl Engine {
         E: Into<Error> + Send + 'static,
     {
         let engine = Arc::clone(self);
-        let done = glassdock_registry::thread::run(move || work(&engine)).await;
+        let done = task::run(move || work(&engine)).await;
         done.ok_or_else(Error::panicked)?.map_err(Into::into)
     }
 }

@@ -2,6 +2,7 @@
 //! blocks. A pipe of a few pieces stands between them, so that memory stays flat
 //! whatever the archive's size.
 
+use glassdock_registry::task;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -109,7 +110,7 @@ pub struct Reader {
 #[must_use]
 pub fn request(body: Body) -> Reader {
     let (sender, receiver) = mpsc::channel(WAITING);
-    tokio::spawn(async move {
+    task::spawn(async move {
         let mut pieces = body.into_data_stream();
         loop {
             let piece = match tokio::time::timeout(PATIENCE, pieces.next()).await {

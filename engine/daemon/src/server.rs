@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use glassdock_kernel::capability;
+use glassdock_registry::task;
 use http::header::{HeaderValue, SERVER};
 use http::{Request, Uri};
 use hyper::body::Incoming;
@@ -124,7 +125,7 @@ async fn serve(config: Config) -> Result<(), Failed> {
     let (guards, listeners): (Vec<_>, Vec<_>) = sockets.into_iter().unzip();
     let accepting: Vec<_> = listeners
         .into_iter()
-        .map(|listener| tokio::spawn(accept(listener, Arc::clone(&engine), connections.clone())))
+        .map(|listener| task::spawn(accept(listener, Arc::clone(&engine), connections.clone())))
         .collect();
     tracing::info!(version = VERSION, api = %API_VERSION, "the daemon is ready");
 

@@ -153,15 +153,15 @@ pub fn keep_on_exec(descriptor: BorrowedFd<'_>) -> Result<()> {
 ///
 /// Those of dup2(2).
 pub fn become_stdio(input: BorrowedFd<'_>, output: BorrowedFd<'_>, error: BorrowedFd<'_>) -> Result<()> {
-    let failed = |error: nix::errno::Errno| Error::call("dup2", "standard streams", error);
+    let failed = |error: rustix::io::Errno| Error::call("dup2", "standard streams", error);
     // Copies above 2 first, so that none of the three is overwritten before it is used.
     let copy = |descriptor: BorrowedFd<'_>| {
         fcntl_dupfd_cloexec(descriptor, 3).map_err(|error| Error::call("fcntl", "F_DUPFD_CLOEXEC", error))
     };
     let (input, output, error) = (copy(input)?, copy(output)?, copy(error)?);
-    nix::unistd::dup2_stdin(&input).map_err(failed)?;
-    nix::unistd::dup2_stdout(&output).map_err(failed)?;
-    nix::unistd::dup2_stderr(&error).map_err(failed)
+    rustix::stdio::dup2_stdin(&input).map_err(failed)?;
+    rustix::stdio::dup2_stdout(&output).map_err(failed)?;
+    rustix::stdio::dup2_stderr(&error).map_err(failed)
 }
 
 /// A descriptor of `/dev/null`, for reading and writing.

@@ -31,4 +31,4 @@ pub mod seed;
 
 pub mod client;
 
-pub mod thread;
+pub mod task;

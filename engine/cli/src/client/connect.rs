@@ -1,5 +1,6 @@
 //! Opening a connection, and saying clearly why one can't be opened.
 
+use glassdock_registry::task;
 use std::io;
 use std::path::Path;
 
@@ -41,7 +42,7 @@ where
 {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     // Its end, good or bad, shows in the requests that it carries.
-    tokio::spawn(async move {
+    task::spawn(async move {
         let _ = connection.with_upgrades().await;
     });
     Ok(sender)

@@ -8,6 +8,7 @@
 //! | a file        | in its place          | refused                    | refused            |
 //! | nothing there | made, by that name    | made, by that name         | made, by that name |
 
+use glassdock_registry::task;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
@@ -134,7 +135,7 @@ async fn from_container(
     // The archive is unpacked on a thread of its own, while it comes.
     let (sender, receiver) = mpsc::channel::<Bytes>(8);
     let keep_owner = args.is("archive");
-    let unpacking = tokio::task::spawn_blocking(move || unpack(receiver, &landing, keep_owner));
+    let unpacking = task::spawn_blocking(move || unpack(receiver, &landing, keep_owner));
     let mut copied = 0_u64;
     while let Some(bytes) = next_data(&mut body).await? {
         copied += u64::try_from(bytes.len()).unwrap_or(0);
@@ -334,7 +335,7 @@ async fn to_container(
     let request = put_path(container, &plan.folder, args)?;
     let (sender, receiver) = mpsc::channel(4);
     let (from, name, follow) = (plan.source, plan.name, args.is("follow-link"));
-    let packing = tokio::task::spawn_blocking(move || pack(&from, &name, follow, sender));
+    let packing = task::spawn_blocking(move || pack(&from, &name, follow, sender));
     let sent = cx.client.send_stream(Method::PUT, &request, archive::channel_stream(receiver), &[]).await;
     let packed = packing.await.map_err(|error| Failure::say(error.to_string()))?;
     sent?;

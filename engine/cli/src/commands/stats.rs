@@ -1,5 +1,6 @@
 //! `stats`: what containers use, once or again and again.
 
+use glassdock_registry::task;
 use serde_json::{Map, Value};
 
 use super::{container_path, text};
@@ -70,7 +71,7 @@ async fn collect(client: &Client, names: Vec<String>, truncate: bool) -> Vec<Map
         .into_iter()
         .map(|name| {
             let mut client = client.another();
-            tokio::spawn(async move {
+            task::spawn(async move {
                 let path = format!("/containers/{}/stats?stream=0", encode(&name));
                 let answer = client.get_json(&path).await;
                 (name, answer)

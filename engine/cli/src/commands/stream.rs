@@ -9,12 +9,12 @@
 //! The end of standard input closes our half of the connection: the process reads
 //! an end of file and may go on to write. The container's end closes the other.
 
+use glassdock_registry::task::{self, Task};
 use std::io::{self, Read, Write};
 
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 
 use super::text;
 use crate::client::frames::{Frames, Target};
@@ -173,9 +173,9 @@ fn write_out(wanted: bool, bytes: &[u8]) -> Result<(), Failure> {
 }
 
 /// Passes signals on to a container, on a connection of its own.
-pub(crate) fn proxy_signals(mut client: Client, container: String) -> JoinHandle<()> {
+pub(crate) fn proxy_signals(mut client: Client, container: String) -> Task<()> {
     let mut signals = signals::listen();
-    tokio::spawn(async move {
+    task::spawn(async move {
         while let Some(name) = signals.recv().await {
             let path = with_query(&format!("/containers/{container}/kill"), &[("signal", name)]);
             // The container may have ended just now.
@@ -186,8 +186,8 @@ pub(crate) fn proxy_signals(mut client: Client, container: String) -> JoinHandle
 
 /// Tells the container's terminal the size of ours, now and at each change.
 /// `base` is `/containers/ID` or `/exec/ID`.
-pub(crate) fn follow_size(mut client: Client, base: String) -> JoinHandle<()> {
-    tokio::spawn(async move {
+pub(crate) fn follow_size(mut client: Client, base: String) -> Task<()> {
+    task::spawn(async move {
         let mut changes = signals::resizes();
         loop {
             if let Some((columns, rows)) =
@@ -230,9 +230,9 @@ pub(crate) fn attach_path(container: &str, wires: &Wires, detach_keys: &str, log
 
 /// A wait for a container's end, begun before its start so that nothing is missed.
 /// The request is with the daemon when this returns.
-pub(crate) fn wait(mut client: Client, container: &str, condition: &str) -> JoinHandle<Result<i32, Failure>> {
+pub(crate) fn wait(mut client: Client, container: &str, condition: &str) -> Task<Result<i32, Failure>> {
     let path = with_query(&format!("/containers/{container}/wait"), &[("condition", condition)]);
-    tokio::spawn(async move {
+    task::spawn(async move {
         let answer = client.post_json(&path, None).await?;
         if let Some(error) = answer.get("Error").filter(|error| !error.is_null()) {
             let message = text(error, "Message");

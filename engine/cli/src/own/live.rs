@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::time::Duration;
 
+use glassdock_registry::task::{self, Task};
 use glassdock_trace::Event;
 use glassdock_trace::render::{Detail, Live, Style};
 use http::Method;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 
 use super::operation::Operation;
 use super::step;
@@ -32,8 +32,8 @@ pub(crate) fn with_runtime<T>(future: impl Future<Output = Result<T, Failure>>) 
 /// What watches the operation beside the command.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    follower: Option<JoinHandle<()>>,
-    stepper: Option<JoinHandle<()>>,
+    follower: Option<Task<()>>,
+    stepper: Option<Task<()>>,
 }
 
 impl Watch {
@@ -76,7 +76,7 @@ impl Watch {
             None => None,
         };
         let stepper =
-            (!stepping.is_null()).then(|| tokio::spawn(step::walk(client.another(), operation.clone())));
+            (!stepping.is_null()).then(|| task::spawn(step::walk(client.another(), operation.clone())));
         Ok(Self { follower, stepper })
     }
 
@@ -111,14 +111,10 @@ pub(crate) fn style(detail: Detail) -> Style {
     Style { colour: term::stderr_has_colour(), ..Style::plain(detail) }
 }
 
-async fn follow(
-    mut client: Client,
-    operation: &Operation,
-    detail: Detail,
-) -> Result<JoinHandle<()>, Failure> {
+async fn follow(mut client: Client, operation: &Operation, detail: Detail) -> Result<Task<()>, Failure> {
     let path = format!("/glassdock/traces/{}?follow=1", operation.id);
     let response = client.send(Method::GET, &path, None, &[]).await?;
-    Ok(tokio::spawn(async move {
+    Ok(task::spawn(async move {
         let mut lines = Lines::of(response);
         let mut live = Live::new(style(detail));
         while let Ok(Some(line)) = lines.next().await {

@@ -11,6 +11,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
+use glassdock_registry::task;
 use glassdock_trace::{Event, Kind, render};
 use http::Method;
 use serde_json::{Value, json};
@@ -67,7 +68,7 @@ pub(crate) async fn walk(mut client: Client, operation: Operation) {
         announce(&event);
         // The terminal is read on a thread of its own: other requests go on meanwhile.
         let Some(reader) = answers.take() else { return };
-        let asking = tokio::task::spawn_blocking(move || ask(reader));
+        let asking = task::spawn_blocking(move || ask(reader));
         // ctrl-c at the question is an answer too: no step more.
         let answer = tokio::select! {
             asked = asking => {

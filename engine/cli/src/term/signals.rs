@@ -1,5 +1,6 @@
 //! Signals that the client passes on to a container.
 
+use glassdock_registry::task;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -21,7 +22,7 @@ pub(crate) fn listen() -> mpsc::UnboundedReceiver<&'static str> {
     for (number, name) in PROXIED {
         let Ok(mut signals) = signal(SignalKind::from_raw(*number)) else { continue };
         let sender = sender.clone();
-        tokio::spawn(async move { while signals.recv().await.is_some() && sender.send(*name).is_ok() {} });
+        task::spawn(async move { while signals.recv().await.is_some() && sender.send(*name).is_ok() {} });
     }
     receiver
 }

@@ -88,7 +88,7 @@ pub(crate) async fn build(mut call: Call) -> Reply {
         (false, false) => announce::Manner::Classic,
     };
     let words = words::Words::new(sender.clone(), manner);
-    let heard = words.heard();
+    let heard = Box::new(words.heard());
     let kept = std::sync::Arc::clone(&part);
     let work = async move {
         let place = wish.dockerfile.clone();

@@ -24,11 +24,11 @@ use glassdock_build::ignore::Ignore;
 use glassdock_build::language::Instruction;
 use glassdock_build::language::mount::{Kind, Looks, Mount};
 use glassdock_kernel::path::Root;
+use glassdock_registry::task::{self, Task};
 use glassdock_runtime::bundle::{Overlay, SecretVariable, Stack};
 use glassdock_runtime::oci;
 use glassdock_trace::Trace;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::task::JoinHandle;
 
 use super::builder::Shared;
 use super::caches::Held;
@@ -142,7 +142,7 @@ pub(super) struct Ready {
 
 /// The end of an agent's socket.
 #[derive(Debug)]
-struct Served(JoinHandle<()>);
+struct Served(Task<()>);
 
 impl Drop for Served {
     fn drop(&mut self) {
@@ -310,7 +310,7 @@ impl Ready {
             .map_err(|error| Error::internal(format!("cannot listen at {}: {error}", path.display())))?;
         chown(&path, Some(looks.uid), Some(looks.gid))?;
         fs::set_permissions(&path, Permissions::from_mode(looks.mode))?;
-        self._agents.push(Served(tokio::spawn(serve(listener, session, id.to_owned()))));
+        self._agents.push(Served(task::spawn(serve(listener, session, id.to_owned()))));
         let target = target.unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{number}"));
         if number == 0 {
             self.env.push(format!("SSH_AUTH_SOCK={target}"));

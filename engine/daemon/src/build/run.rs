@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use glassdock_image::images::{Changed, Lease, Made};
+use glassdock_registry::task;
 use glassdock_runtime::Streams;
 use glassdock_trace::Trace;
 use tokio::io::AsyncReadExt;
@@ -100,7 +101,7 @@ impl Running<'_> {
         // A start that has begun comes to its end, whoever waits for it: only then can the container go.
         let (engine, starting) = (Arc::clone(self.engine), Arc::clone(&container));
         let (trace, part) = (self.trace.clone(), Arc::clone(self.part));
-        tokio::spawn(async move { start::run(&engine, &starting, &trace, &part).await }).await??;
+        task::spawn(async move { start::run(&engine, &starting, &trace, &part).await }).await??;
         if let Ok(stream) = coming.await {
             self.listen(streams::of_shim(stream)?).await;
         }
@@ -227,7 +228,7 @@ impl Drop for Kept {
         }
         let (engine, container, trace) =
             (Arc::clone(&self.engine), Arc::clone(&self.container), self.trace.clone());
-        tokio::spawn(async move { remove::end_quietly(&engine, &container, &trace).await });
+        task::spawn(async move { remove::end_quietly(&engine, &container, &trace).await });
     }
 }
 

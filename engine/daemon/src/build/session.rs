@@ -14,6 +14,7 @@
 //! query (which others log), no trace, no layer, and no database. A file of a secret lies in the
 //! run folder, which machines keep in memory, as long as the command runs that sees it.
 
+use glassdock_registry::task;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -200,7 +201,7 @@ pub(crate) async fn agent(mut call: Call) -> Reply {
     let give = session.agents.get(&name).map(|agent| agent.give.clone()).ok_or_else(no_agent)?;
     drop(session);
     let upgrade = call.upgrade().ok_or_else(|| Error::invalid("an agent's line needs Upgrade: tcp"))?;
-    tokio::spawn(async move {
+    task::spawn(async move {
         if let Ok(line) = upgrade.await {
             // When the build is over nobody takes it, and the client sees its end.
             let _ = give.send(TokioIo::new(line)).await;

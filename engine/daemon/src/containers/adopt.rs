@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glassdock_kernel::link::Netns;
+use glassdock_registry::task;
 use glassdock_runtime::Shim;
 
 use super::container::{Container, Live};
@@ -38,7 +39,7 @@ pub async fn all(engine: &Arc<Engine>) -> Result<(), Error> {
         }
         // A container whose start was cut off has a shim and no record of it.
         let work = Arc::clone(&container);
-        let connected = tokio::task::spawn_blocking(move || reconnect(&work)).await?;
+        let connected = task::spawn_blocking(move || reconnect(&work)).await?;
         if let Some((shim, watch, state)) = connected {
             running.insert(container.id.clone());
             container.set_live(Some(Live { shim, receiver: None }));
@@ -62,7 +63,7 @@ pub async fn all(engine: &Arc<Engine>) -> Result<(), Error> {
             // Whatever it left has no shim any more: nobody would ever end it.
             let work = Arc::clone(&container);
             let end = move || super::orphans::end(&glassdock_trace::Trace::off(), &work);
-            tokio::task::spawn_blocking(end).await?;
+            task::spawn_blocking(end).await?;
             if is_over(&container) {
                 gone.push(container);
             }

@@ -12,6 +12,7 @@ use glassdock_image::layer::pack::{self, Packed};
 use glassdock_image::layer::{self, Limits, Target};
 use glassdock_kernel::ErrorKind;
 use glassdock_kernel::path::{Place, Root};
+use glassdock_registry::task;
 use glassdock_trace::{Body, Trace};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
@@ -122,7 +123,7 @@ pub(crate) async fn get(call: Call) -> Reply {
     let (writer, body) = pipe::reply();
     let (tell, told) = tokio::sync::oneshot::channel();
     let (engine, trace, operation) = (Arc::clone(&call.engine), call.trace.clone(), call.operation.clone());
-    tokio::spawn(async move {
+    task::spawn(async move {
         // What is read is told to the end of the stream too.
         let _operation = operation;
         let container = Arc::clone(&wanted.container);
@@ -132,7 +133,7 @@ pub(crate) async fn get(call: Call) -> Reply {
             Err(error) => return drop(tell.send(Err(error))),
         };
         let work = move || send(&engine, &wanted, &trace, tell, writer);
-        if let Err(error) = tokio::task::spawn_blocking(work).await {
+        if let Err(error) = task::spawn_blocking(work).await {
             tracing::error!(%error, "a copy out of a container panicked");
         }
     });

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
+use glassdock_registry::task;
 use glassdock_runtime::Streams;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
@@ -42,7 +43,7 @@ pub(crate) async fn attach(mut call: Call) -> Reply {
     let part = call.operation.clone();
     if let Some(upgrade) = call.upgrade() {
         let engine = call.engine.clone();
-        tokio::spawn(async move {
+        task::spawn(async move {
             let Ok(client) = upgrade.await else { return };
             let Some(mut client) = streams::Client::of(client).await else { return };
             if let Some(past) = past {

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use glassdock_registry::task;
 use glassdock_runtime::oci::ConsoleSize;
 use glassdock_runtime::{ExecSpec, Streams};
 use glassdock_trace::{Channel, Trace};
@@ -341,7 +342,7 @@ pub(crate) async fn start(mut call: Call) -> Reply {
         });
     };
     let keys = streams::keys_for(tty, Some(&keys))?;
-    tokio::spawn(async move {
+    task::spawn(async move {
         let Ok(client) = upgrade.await else {
             // The client left before it began; it is as if it had not asked.
             begin.engine.execs.change(&begin.id, |exec| (exec.started, exec.running) = (false, false));

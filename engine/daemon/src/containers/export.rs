@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use glassdock_image::layer::pack;
+use glassdock_registry::task;
 use glassdock_trace::Body;
 use serde_json::json;
 
@@ -21,7 +22,7 @@ pub(crate) async fn export(call: Call) -> Reply {
     let (writer, body) = pipe::reply();
     let (tell, told) = tokio::sync::oneshot::channel();
     let (work, trace, operation) = (Arc::clone(&container), call.trace.clone(), call.operation.clone());
-    tokio::spawn(async move {
+    task::spawn(async move {
         // What is read is told to the end of the stream too.
         let _operation = operation;
         // Held to the end of the stream.
@@ -30,7 +31,7 @@ pub(crate) async fn export(call: Call) -> Reply {
             Err(error) => return drop(tell.send(Err(error))),
         };
         let inside = Arc::clone(&work);
-        let sent = tokio::task::spawn_blocking(move || {
+        let sent = task::spawn_blocking(move || {
             let (mut writer, mut tell) = (writer, Some(tell));
             let result = view::layers(&inside, &trace, |root| {
                 let top = root.resolve(Path::new("/"))?;

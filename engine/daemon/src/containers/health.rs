@@ -14,6 +14,7 @@
 //!
 //! See the Engine API, `Health` and `HealthConfig`.
 
+use glassdock_registry::task;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,7 +116,7 @@ pub(crate) fn watch(engine: &Arc<Engine>, container: &Arc<Container>) {
         before.cancel();
     }
     let monitor = Monitor { engine: Arc::clone(engine), container: Arc::clone(container), command, config };
-    tokio::spawn(async move {
+    task::spawn(async move {
         stop.run_until_cancelled(monitor.run(&stop)).await;
     });
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
+use glassdock_registry::task;
 use glassdock_runtime::Streams;
 use glassdock_runtime::log::{Entry, Query, Reader};
 
@@ -134,7 +135,7 @@ fn read(
             }
             // Asked before reading: what was written before the end is read after it was seen.
             let goes_on = state.follow && state.container.live().is_some();
-            let (back, found) = tokio::task::spawn_blocking(move || batch(state)).await??;
+            let (back, found) = task::spawn_blocking(move || batch(state)).await??;
             state = back;
             if found {
                 continue;

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use glassdock_kernel::link::Netns;
+use glassdock_registry::task;
 use glassdock_runtime::{Launch, Shim};
 use glassdock_trace::{Channel, Trace};
 
@@ -85,7 +86,7 @@ pub(crate) async fn begin(
     let receiver = Receiver::spawn(&engine.operations, part.operation(), near, story);
     let (at, work, inside, hears) =
         (Arc::clone(engine), Arc::clone(container), trace.clone(), Arc::clone(&receiver));
-    let launched = tokio::task::spawn_blocking(move || launch(&at, &work, &inside, far, &hears)).await?;
+    let launched = task::spawn_blocking(move || launch(&at, &work, &inside, far, &hears)).await?;
     receiver.drain();
     match launched {
         Ok(launched) => {
@@ -234,7 +235,7 @@ fn launch_held(
             // for, so that the next start finds nothing of this one.
             let _ = shim.start();
             let process = created.shim;
-            let waiting = tokio::task::spawn_blocking(move || process.wait(&Trace::off()));
+            let waiting = task::spawn_blocking(move || process.wait(&Trace::off()));
             let end = Instant::now() + SHIM_TIME;
             while !waiting.is_finished() && Instant::now() < end {
                 std::thread::sleep(Duration::from_millis(1));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream;
 use glassdock_kernel::cgroup::{Cgroup, Stats};
+use glassdock_registry::task;
 use serde_json::{Value, json};
 
 use super::container::Container;
@@ -57,7 +58,7 @@ async fn sample(container: &Arc<Container>) -> Result<Option<Sample>, Error> {
         return Ok(None);
     }
     let (name, pid) = (super::cgroup_of(container), container.look(|record| record.state.pid));
-    let sample = tokio::task::spawn_blocking(move || {
+    let sample = task::spawn_blocking(move || {
         let stats = Cgroup::open(&name).and_then(|group| group.stats()).ok()?;
         Some(Sample { time: super::create::now(), stats, system_ns: system_ns(), network: network(pid) })
     });

@@ -4,6 +4,7 @@
 //! What comes from the client is the process's input, watched for the keys that
 //! detach. The output's end is the end; the input's end is only the input's.
 
+use glassdock_registry::task;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::time::Duration;
@@ -138,7 +139,7 @@ impl Shape {
             return Ok(shim);
         }
         let (near, far) = UnixStream::pair()?;
-        tokio::spawn(async move {
+        task::spawn(async move {
             let (mut from_client, mut to_client) = near.into_split();
             let (mut from_shim, mut to_shim) = shim.into_split();
             let input = async {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glassdock_kernel::process::Process;
+use glassdock_registry::task;
 use glassdock_runtime::{Exit, Notice, Status as RunStatus};
 use glassdock_trace::Trace;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -50,7 +51,7 @@ pub(crate) fn spawn(
     watch.set_nonblocking(true)?;
     let stream = UnixStream::from_std(watch)?;
     let (engine, container) = (Arc::clone(engine), Arc::clone(container));
-    tokio::spawn(async move {
+    task::spawn(async move {
         let began = tokio::time::Instant::now();
         let mut exit = listen(&engine, &container, stream).await;
         // A shim that could not tell fast enough closes the stream, and lives.
@@ -62,7 +63,7 @@ pub(crate) fn spawn(
         ended(&engine, &container, exit, began.elapsed()).await;
         if let Some(shim) = shim {
             // A shim that this daemon started is its child; it ends with the stream.
-            let _ = tokio::task::spawn_blocking(move || shim.wait(&Trace::off())).await;
+            let _ = task::spawn_blocking(move || shim.wait(&Trace::off())).await;
         }
     });
     Ok(())
@@ -76,7 +77,7 @@ async fn watch_again(container: &Arc<Container>) -> Option<UnixStream> {
         let watch = if alive { shim.watch().ok()? } else { return None };
         watch.set_nonblocking(true).ok().map(|()| watch)
     };
-    let watch = tokio::task::spawn_blocking(ask).await.ok().flatten()?;
+    let watch = task::spawn_blocking(ask).await.ok().flatten()?;
     UnixStream::from_std(watch).ok()
 }
 
@@ -191,7 +192,7 @@ fn should_restart(container: &Container, exit: &Exit) -> bool {
 /// Starts a container again, after a pause that grows with each attempt.
 pub(crate) fn spawn_restart(engine: &Arc<Engine>, container: &Arc<Container>, ran: Duration) {
     let (engine, container) = (Arc::clone(engine), Arc::clone(container));
-    tokio::spawn(async move {
+    task::spawn(async move {
         let count = container.change(|record| {
             if ran >= STEADY {
                 record.restart_count = 0;

@@ -4,6 +4,7 @@
 //! binary, is the input. See RFC 6455.
 
 use futures_util::{SinkExt, StreamExt};
+use glassdock_registry::task;
 use glassdock_runtime::Streams;
 use http::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
 use http::{StatusCode, header};
@@ -55,7 +56,7 @@ pub(crate) async fn attach(mut call: Call) -> Reply {
         return Err(Error::invalid("this connection can't become a web socket"));
     };
     let (part, shape) = (call.operation.clone(), streams::Shape::of(tty, true));
-    tokio::spawn(async move {
+    task::spawn(async move {
         let Ok(client) = upgrade.await else { return };
         let mut config = WebSocketConfig::default();
         config.max_message_size = Some(LIMIT);

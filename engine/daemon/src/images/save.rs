@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use glassdock_image::images::Image;
 use glassdock_image::{Digest, Images, Reference};
+use glassdock_registry::task;
 
 use super::{platform, tell};
 use crate::call::Call;
@@ -39,7 +40,7 @@ pub(crate) async fn save(call: Call) -> Reply {
     }
     let (mut writer, body) = pipe::reply();
     let engine = Arc::clone(&call.engine);
-    tokio::task::spawn_blocking(move || {
+    task::spawn_blocking(move || {
         // What is saved isn't collected meanwhile.
         let lease = engine.images.lease();
         for (image, _) in &wanted {

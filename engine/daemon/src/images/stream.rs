@@ -4,9 +4,11 @@
 //! HTTP status of its own, afterwards it is the stream's last message.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use glassdock_registry::task;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::sync::oneshot;
 use tokio_stream::StreamExt as _;
@@ -27,7 +29,7 @@ pub(crate) fn reply(
     lines: UnboundedReceiver<Bytes>,
     work: impl Future<Output = Result<(), Error>> + Send + 'static,
 ) -> impl Future<Output = Reply> + Send {
-    reply_unless(CancellationToken::new(), operation, sender, lines, |_| (), Box::pin(work))
+    reply_unless(CancellationToken::new(), operation, sender, lines, Box::new(|_| ()), Box::pin(work))
 }
 
 /// As [`reply`], for work that may say nothing for long: it ends too when the client is `gone` before the
@@ -37,13 +39,12 @@ pub(crate) async fn reply_unless(
     operation: Option<Arc<Use>>,
     sender: UnboundedSender<Bytes>,
     mut lines: UnboundedReceiver<Bytes>,
-    heard: impl Fn(&Bytes) + Send + 'static,
-    work: impl Future<Output = Result<(), Error>> + Send + 'static,
+    heard: Box<dyn Fn(&Bytes) + Send>,
+    work: Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>,
 ) -> Reply {
     // An error before the first line goes back here; one after it, into the stream.
     let (early, mut failed) = oneshot::channel();
-    let work = Box::pin(work);
-    tokio::spawn(async move {
+    task::spawn(async move {
         let result = tokio::select! {
             result = work => result,
             // The client left: what is here stays for the next try.

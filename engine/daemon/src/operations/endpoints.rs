@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use glassdock_registry::task;
 use glassdock_trace::{Answer, Kind, OpId, Stepping};
 use http::StatusCode;
 use serde::Deserialize;
@@ -20,7 +21,7 @@ const POLL: Duration = Duration::from_secs(30);
 /// `GET /glassdock/traces`: all recordings, the newest last.
 pub(crate) async fn list(call: Call) -> Reply {
     let operations = call.engine.operations.clone();
-    let summaries = tokio::task::spawn_blocking(move || {
+    let summaries = task::spawn_blocking(move || {
         let recorder = operations.recorder();
         recorder.settle();
         let mut summaries = Vec::new();
@@ -48,7 +49,7 @@ pub(crate) async fn show(call: Call) -> Reply {
     };
     let path = operations.recorder().path(&op);
     let all = Arc::clone(operations);
-    let read = tokio::task::spawn_blocking(move || {
+    let read = task::spawn_blocking(move || {
         all.recorder().settle();
         std::fs::read_to_string(path)
     });

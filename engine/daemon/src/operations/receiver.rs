@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use glassdock_registry::task;
 use glassdock_trace::channel::{Message, Received};
 use glassdock_trace::{Channel, Event, Phase};
 use tokio::io::Interest;
@@ -64,7 +65,7 @@ impl Receiver {
             first: Arc::clone(operation),
             later: Mutex::new(None),
         });
-        tokio::spawn(Arc::clone(&receiver).run());
+        task::spawn(Arc::clone(&receiver).run());
         receiver
     }
 
@@ -167,7 +168,7 @@ impl Receiver {
             Message::Dropped(count) => self.first.recording().lost(count),
             Message::Ask(event) => {
                 let receiver = Arc::clone(self);
-                tokio::spawn(async move {
+                task::spawn(async move {
                     let verdict = match receiver.first.gate() {
                         Some(gate) => gate.wait_async(&event).await,
                         None => Ok(()),

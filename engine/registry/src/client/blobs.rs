@@ -8,6 +8,7 @@
 //! No more than two pieces of a blob are in memory. What is written stays when the fetch
 //! breaks off, and the next request asks for the rest by a `Range`.
 
+use crate::task::{self, Task};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,7 +16,6 @@ use glassdock_image::content::{Error as StoreError, Ingest};
 use glassdock_image::{Descriptor, Digest, Images};
 use glassdock_trace::{Body, Trace};
 use http::{Method, StatusCode, header};
-use tokio::task::JoinHandle;
 
 use super::progress::{LayerState, Progress, Update};
 use super::session::{Ask, Session};
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Where a blob is on its way in: moved between the task that receives and the thread that writes.
 struct Filling {
     ingest: Option<Ingest>,
-    writing: Option<JoinHandle<Result<Ingest, Error>>>,
+    writing: Option<Task<Result<Ingest, Error>>>,
 }
 
 impl Session {
@@ -227,7 +227,7 @@ impl Filling {
     /// Hands pieces to a thread, once the last ones are written.
     async fn write(&mut self, pieces: Vec<Bytes>) -> Result<(), Error> {
         let Some(mut ingest) = self.take().await? else { return Err(Error::Worker) };
-        self.writing = Some(tokio::task::spawn_blocking(move || {
+        self.writing = Some(task::spawn_blocking(move || {
             pieces.iter().try_for_each(|bytes| ingest.write(bytes))?;
             Ok(ingest)
         }));
@@ -252,5 +252,5 @@ impl Filling {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    crate::thread::run(work).await.ok_or(Error::Worker)?
+    task::run(work).await.ok_or(Error::Worker)?
 }

@@ -10,11 +10,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use hyper::body::{Frame, SizeHint};
-use tokio::task::JoinHandle;
 
 use super::mirror::Growing;
 use super::storage::Object;
 use super::wire::Outlet;
+use crate::task::{self, Task};
 
 /// What an answer carries.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ impl Remote {
 pub(super) struct FilePart {
     file: Arc<File>,
     outlet: Option<Outlet>,
-    reading: Option<JoinHandle<io::Result<Bytes>>>,
+    reading: Option<Task<io::Result<Bytes>>>,
     /// Where the next piece begins.
     offset: u64,
     /// Bytes that did not go out yet, those that are being read included.
@@ -179,9 +179,9 @@ impl FilePart {
         }
     }
 
-    fn read(&self, offset: u64, left: u64) -> JoinHandle<io::Result<Bytes>> {
+    fn read(&self, offset: u64, left: u64) -> Task<io::Result<Bytes>> {
         let (file, length) = (Arc::clone(&self.file), left.min(PIECE));
-        tokio::task::spawn_blocking(move || read_piece(&file, offset, length))
+        task::spawn_blocking(move || read_piece(&file, offset, length))
     }
 }
 

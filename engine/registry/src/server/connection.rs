@@ -6,6 +6,7 @@
 //! body was refused before it was all there is listened to a little longer, so that the answer
 //! reaches it.
 
+use crate::task;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -46,7 +47,7 @@ pub(super) async fn accept(server: Server, shutdown: impl Future<Output = ()> + 
                 }
             };
             let (tls, shared, stopping) = (tls.clone(), Arc::clone(&shared), stopping.clone());
-            tokio::spawn(async move {
+            task::spawn(async move {
                 one(stream, peer, tls, shared, stopping).await;
                 drop(place);
             });

@@ -57,6 +57,7 @@ mod tls;
 
 mod planting;
 
+use crate::task;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -132,7 +133,7 @@ impl Server {
         let port = config.listen.port();
         let trace = config.trace.as_actor(Actor::Registry);
         let traced = trace.clone();
-        let opening = tokio::task::spawn_blocking(move || {
+        let opening = task::spawn_blocking(move || {
             let storage = Storage::open_traced(&place, durable, port, &traced)?;
             let key = if guarded { storage.secret("token.key") } else { Ok(Vec::new()) };
             Ok::<_, io::Error>((storage, key))
@@ -206,11 +207,11 @@ impl Server {
         let storage = Arc::clone(&self.shared.storage);
         let collector = self.collect.map(|(every, how)| {
             let storage = Arc::clone(&storage);
-            tokio::spawn(async move {
+            task::spawn(async move {
                 loop {
                     tokio::time::sleep(every).await;
                     let storage = Arc::clone(&storage);
-                    match tokio::task::spawn_blocking(move || storage.collect(how)).await {
+                    match task::spawn_blocking(move || storage.collect(how)).await {
                         Ok(Ok(done)) => tracing::info!("collected garbage: {done:?}"),
                         // What could not be collected now is collected the next time.
                         Ok(Err(refusal)) => tracing::error!("cannot collect garbage: {}", refusal.reason()),
@@ -220,11 +221,11 @@ impl Server {
             })
         });
         let counting = Arc::clone(&storage);
-        let counter = tokio::spawn(async move {
+        let counter = task::spawn(async move {
             loop {
                 tokio::time::sleep(COUNTED).await;
                 let storage = Arc::clone(&counting);
-                if let Ok(Err(refusal)) = tokio::task::spawn_blocking(move || storage.note_pulls()).await {
+                if let Ok(Err(refusal)) = task::spawn_blocking(move || storage.note_pulls()).await {
                     // They are noted the next time.
                     tracing::warn!("cannot note how often images are pulled: {}", refusal.reason());
                 }
@@ -236,7 +237,7 @@ impl Server {
             collector.abort();
         }
         // What isn't written out now is read from the journal after the next start.
-        let _ = tokio::task::spawn_blocking(move || {
+        let _ = task::spawn_blocking(move || {
             // That some pulls aren't counted matters to nobody at this point.
             let _ = storage.note_pulls();
             storage.settle()

@@ -1,11 +1,11 @@
 //! Bodies of requests: how their bytes are taken in.
 
+use crate::task::{self, Task};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::task::JoinHandle;
 
 use super::error::{Code, Refusal};
 use super::round::Round;
@@ -70,7 +70,7 @@ impl Received {
     ) -> Result<Upload, Refusal> {
         let (mut room, mut at) = (limit.saturating_sub(upload.size), upload.size);
         let mut at_rest = Some(upload);
-        let mut writing: Option<JoinHandle<Result<Upload, Refusal>>> = None;
+        let mut writing: Option<Task<Result<Upload, Refusal>>> = None;
         loop {
             // The next bytes come in while the last ones are hashed and written.
             let (mut batch, mut end) = self.gather(at).await;
@@ -88,7 +88,7 @@ impl Received {
                 (None, None) => return Err(broken()),
             };
             let last = end.is_some();
-            let job = tokio::task::spawn_blocking(move || {
+            let job = task::spawn_blocking(move || {
                 upload.append(batch)?;
                 if last && !finishing {
                     upload.rest()?;

@@ -1,5 +1,6 @@
 //! The file of users and their passwords' hashes, as Apache's `htpasswd -B` writes it.
 
+use crate::task;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
@@ -83,7 +84,7 @@ impl Htpasswd {
         let (hash, exists) = known.map_or((NOBODY.to_owned(), false), |hash| (hash, true));
         let Ok(_turn) = self.checking.acquire().await else { return false };
         let password = password.to_owned();
-        let fits = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false));
+        let fits = task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false));
         let good = fits.await.unwrap_or(false) && exists;
         if good {
             let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,6 +6,7 @@ mod manifests;
 mod tokens;
 mod uploads;
 
+use crate::task;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -244,5 +245,5 @@ pub(super) async fn blocking<T: Send + 'static>(
     job: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
 ) -> Result<T, Refusal> {
     let failed = || Refusal::new(Code::Internal, "the registry failed at this request");
-    crate::thread::run(job).await.unwrap_or_else(|| Err(failed()))
+    task::run(job).await.unwrap_or_else(|| Err(failed()))
 }

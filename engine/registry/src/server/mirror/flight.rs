@@ -23,6 +23,7 @@ use crate::client::upstream::{Incoming, Upstream};
 use crate::server::error::{Code, Refusal};
 use crate::server::name::Name;
 use crate::server::storage::Storage;
+use crate::task;
 
 /// So often a download that broke off is gone on with, without a byte in between.
 const TRIES: u32 = 5;
@@ -122,7 +123,7 @@ impl Flight {
                 names.iter().try_for_each(|name| storage.link_blob(name, &digest, &adding))
             };
             // If it fails, their next request finds the blob all the same.
-            let _ = tokio::task::spawn_blocking(late).await;
+            let _ = task::spawn_blocking(late).await;
         }
         self.state.send_replace(end);
     }
@@ -198,7 +199,7 @@ impl Flight {
         let (storage, digest, path) = (Arc::clone(&self.storage), self.digest.clone(), self.path.clone());
         let file = Arc::clone(&self.file);
         let names = self.names();
-        let job = tokio::task::spawn_blocking(move || {
+        let job = task::spawn_blocking(move || {
             let adding = storage.adding()?;
             // What was left of an earlier download may have been longer, if it was begun anew.
             file.set_len(size).map_err(|source| Refusal::disk("shorten", &path, source))?;

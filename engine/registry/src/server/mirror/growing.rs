@@ -11,9 +11,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::Frame;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use super::flight::State;
+use crate::task::{self, Task};
 
 /// A reader takes at most so much at a time.
 const PIECE: u64 = 512 * 1024;
@@ -26,7 +26,7 @@ pub(in crate::server) struct Growing {
     /// Where the part that is read ends.
     end: u64,
     sent: u64,
-    waiting: Option<JoinHandle<io::Result<Bytes>>>,
+    waiting: Option<Task<io::Result<Bytes>>>,
 }
 
 impl std::fmt::Debug for Growing {
@@ -59,7 +59,7 @@ impl Growing {
             return Poll::Ready(None);
         }
         let mut waiting = self.waiting.take().unwrap_or_else(|| {
-            tokio::spawn(next_piece(Arc::clone(&self.file), self.state.clone(), self.sent, self.end))
+            task::spawn(next_piece(Arc::clone(&self.file), self.state.clone(), self.sent, self.end))
         });
         match Pin::new(&mut waiting).poll(context) {
             Poll::Pending => {
@@ -98,7 +98,7 @@ async fn next_piece(
         return Err(io::Error::other(words.to_string()));
     }
     let length = (ready(&now) - sent).min(PIECE);
-    let read = tokio::task::spawn_blocking(move || {
+    let read = task::spawn_blocking(move || {
         let mut piece = vec![0; usize::try_from(length).unwrap_or(0)];
         file.read_exact_at(&mut piece, sent)?;
         Ok(Bytes::from(piece))

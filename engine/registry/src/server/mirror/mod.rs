@@ -30,6 +30,7 @@ use super::storage::Storage;
 use super::storage::manifests::Reference;
 use crate::client::upstream::Upstream;
 use crate::client::{Client, ClientConfig, Credentials, Error};
+use crate::task;
 use flight::Flight;
 pub(super) use growing::Growing;
 
@@ -203,7 +204,7 @@ impl Mirror {
             return Ok(());
         };
         let (storage, name, reference) = (Arc::clone(&self.storage), name.clone(), reference.clone());
-        let kept = tokio::task::spawn_blocking(move || {
+        let kept = task::spawn_blocking(move || {
             let manifest = Manifest::parse(&found.bytes, Some(&found.media_type))?;
             let adding = storage.adding()?;
             let tag = match &reference {
@@ -243,7 +244,7 @@ impl Mirror {
             let (flight, flights) = (Arc::clone(&flight), Arc::clone(&self.flights));
             let (upstream, trace, name) = (Arc::clone(&self.upstream), self.trace.clone(), name.clone());
             // It goes on when who asked first has left: the next one will want it.
-            tokio::spawn(async move {
+            task::spawn(async move {
                 flight
                     .fly(&upstream, &trace, &name, || {
                         let mut flights = flights.lock().unwrap_or_else(PoisonError::into_inner);

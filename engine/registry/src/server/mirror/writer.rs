@@ -10,11 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use glassdock_image::digest::{Digest, Hasher};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::flight::State;
 use crate::server::round;
+use crate::task::{self, Task};
 
 /// After so long a round is written as far as it came: somebody waits for its bytes.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -39,7 +39,7 @@ pub(super) struct Writer {
 /// Who has the hasher.
 enum Work {
     Done(Tools),
-    Doing(JoinHandle<io::Result<Tools>>),
+    Doing(Task<io::Result<Tools>>),
     Lost,
 }
 
@@ -55,7 +55,7 @@ impl Writer {
         state: &watch::Sender<State>,
     ) -> Result<Self, String> {
         let (left, mut hasher) = (Arc::clone(file), digest.hasher());
-        let job = tokio::task::spawn_blocking(move || {
+        let job = task::spawn_blocking(move || {
             let mut buffer = vec![0; 256 * 1024];
             let mut here = 0;
             loop {
@@ -121,7 +121,7 @@ impl Writer {
         self.at += round.len() as u64;
         self.since = None;
         let file = Arc::clone(&self.file);
-        self.work = Work::Doing(tokio::task::spawn_blocking(move || {
+        self.work = Work::Doing(task::spawn_blocking(move || {
             let mut round = round;
             file.write_all_at(&round, at)?;
             hasher.update(&round);
