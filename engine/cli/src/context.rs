@@ -2,6 +2,7 @@
 
 use crate::client::Client;
 use crate::config::Config;
+use crate::rooms::Rooms;
 use crate::show::output::Output;
 
 /// What every command has at hand.
@@ -15,4 +16,6 @@ pub(crate) struct Context {
     pub config: Config,
     /// Whether `--trace` or `--step` write to the terminal while the command runs.
     pub watched: bool,
+    /// The rooms inside this program.
+    pub rooms: Rooms,
 }

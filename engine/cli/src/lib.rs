@@ -10,15 +10,15 @@
 //!                                      show (tables, templates)     own (trace, step)
 //! ```
 //!
-//! It is a library with one function, so that it is compiled while the rooms below it still are; the
-//! binary, `main.rs`, calls it.
+//! It is a library for two binaries: `glassdock` is the client alone, which starts quickly, and becomes
+//! `glassdock-engine`, which has all rooms inside, for what needs them ([`rooms`]).
 //!
 //! Called by the name `docker` (a link to this binary), it is a client with
 //! Docker's own words and complaints, letter by letter, and nothing else; the real
 //! docker client is the judge (`tests/compare`).
 //!
 //! Reading order: [`words`] (what can be typed), [`commands`] (what it does),
-//! [`client`] (the way to the daemon), [`show`] (what is printed), [`term`], [`own`]
+//! [`mod@client`] (the way to the daemon), [`show`] (what is printed), [`term`], [`own`]
 //! (what Docker does not have).
 //!
 //! Invariants: one exit status, decided here. Nothing but [`show::output`] writes to
@@ -43,24 +43,39 @@ mod failure;
 
 mod own;
 
+mod rooms;
+
 use std::ffi::OsString;
 
 use client::{Client, Host};
 use config::Config;
 use context::Context;
 use failure::Failure;
+use rooms::Rooms;
 use show::output::{self, Output};
 use words::parse::{Parsed, parse, parse_global};
 use words::{Args, help, tree};
 
-/// Does what the words of a command line say, the program's name being the first, and gives the exit
-/// status. Whoever calls this ends the process then: a thread may wait for a key press.
-pub fn run(words: impl Iterator<Item = OsString>) -> i32 {
+/// The client: does what the words of a command line say, the program's name being the first, and gives
+/// the exit status. What needs the rooms below (the daemon, a registry) is done by `glassdock-engine`,
+/// which this process becomes then.
+///
+/// Whoever calls this ends the process afterwards: a thread may wait for a key press.
+pub fn client(words: impl Iterator<Item = OsString>) -> i32 {
+    run(words, None)
+}
+
+/// The whole program: as [`client`], with the rooms inside.
+pub fn whole(words: impl Iterator<Item = OsString>) -> i32 {
+    run(words, Some(&rooms::INSIDE))
+}
+
+fn run(words: impl Iterator<Item = OsString>, rooms: Rooms) -> i32 {
     let mut argv = words.map(|word| word.to_string_lossy().into_owned());
     let called = argv.next().unwrap_or_default();
     let program = if called.rsplit('/').next() == Some("docker") { "docker" } else { "glassdock" };
     let argv: Vec<String> = argv.collect();
-    match start(program, &argv) {
+    match start(program, &argv, rooms) {
         Ok(()) => 0,
         Err(failure) => {
             if !failure.message.is_empty() {
@@ -72,7 +87,7 @@ pub fn run(words: impl Iterator<Item = OsString>) -> i32 {
 }
 
 /// Reads the words, and does the command that they name.
-fn start(program: &'static str, argv: &[String]) -> Result<(), Failure> {
+fn start(program: &'static str, argv: &[String], rooms: Rooms) -> Result<(), Failure> {
     let (global, used) = match parse_global(&tree::ROOT, program, argv)? {
         (Parsed::Command(args), used) => (args, used),
         (Parsed::Help { deprecated }, _) => {
@@ -86,7 +101,7 @@ fn start(program: &'static str, argv: &[String]) -> Result<(), Failure> {
     let rest = argv.get(used..).unwrap_or_default();
     let Some(first) = rest.first() else { return print(help::root(program)) };
     if program == "glassdock" && tree::OWN.iter().any(|(name, _)| name == first) {
-        return own::run(&global, rest);
+        return own::run(&global, rest, rooms);
     }
     if first == "help" {
         return print(help_on(program, rest.get(1..).unwrap_or_default())?);
@@ -102,12 +117,20 @@ fn start(program: &'static str, argv: &[String]) -> Result<(), Failure> {
         Parsed::Command(args) if commands::build::read::is_asked(&args) => {
             own::live::with_runtime(read(program, &global, &args))
         }
-        Parsed::Command(args) => own::live::with_runtime(perform(program, argv, &global, &args)),
+        // Before an operation is opened, which would not be ended.
+        Parsed::Command(_) if rooms.is_none() && found.spec.name() == rooms::ASKS_REGISTRIES => own::engine(),
+        Parsed::Command(args) => own::live::with_runtime(perform(program, argv, rooms, &global, &args)),
     }
 }
 
 /// Does a command of the daemon's.
-async fn perform(program: &'static str, argv: &[String], global: &Args, args: &Args) -> Result<(), Failure> {
+async fn perform(
+    program: &'static str,
+    argv: &[String],
+    rooms: Rooms,
+    global: &Args,
+    args: &Args,
+) -> Result<(), Failure> {
     let context = global.text("context");
     if !matches!(context, "" | "default") {
         return Err(Failure::say(format!(
@@ -118,6 +141,7 @@ async fn perform(program: &'static str, argv: &[String], global: &Args, args: &A
     let host = Host::choose(global.last("host"), program)?;
     let operation = own::operation::Operation::new(program, argv);
     let mut cx = at_hand(program, global, host, operation.headers());
+    cx.rooms = rooms;
     let watch = own::live::Watch::begin(&cx.client, &operation, global, args).await?;
     cx.watched = watch.is_open();
     let result = commands::run(&mut cx, args).await;
@@ -145,7 +169,13 @@ fn at_hand(
     headers: Vec<(&'static str, String)>,
 ) -> Context {
     let client = Client::new(host, program, headers);
-    Context { client, out: Output::default(), config: Config::new(global.text("config")), watched: false }
+    Context {
+        client,
+        out: Output::default(),
+        config: Config::new(global.text("config")),
+        watched: false,
+        rooms: None,
+    }
 }
 
 fn unknown(program: &'static str, words: &[String]) -> Result<(), Failure> {

@@ -1,5 +1,5 @@
-//! `glassdock`. Everything is in the library.
+//! `glassdock`: the client, and the door to everything else. See the library.
 
 fn main() {
-    std::process::exit(glassdock_cli::run(std::env::args_os()));
+    std::process::exit(glassdock_cli::client(std::env::args_os()));
 }

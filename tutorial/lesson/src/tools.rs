@@ -83,7 +83,7 @@ impl Tools {
         let own =
             env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned)).unwrap_or_default();
         let folder = env::var_os("GLASSDOCK_BIN").map_or_else(|| own.clone(), PathBuf::from);
-        for name in ["glassdock", "glassdock-shim"] {
+        for name in ["glassdock", "glassdock-engine", "glassdock-shim"] {
             if !folder.join(name).is_file() {
                 return Err(Error::Binary { name, folder });
             }

@@ -63,7 +63,7 @@ fn folder(text: &str) -> std::io::Result<PathBuf> {
     std::path::absolute(text)
 }
 
-pub(super) fn run(global: &Args, words: &[String]) -> Result<(), Failure> {
+pub(crate) fn run(global: &Args, words: &[String]) -> Result<(), Failure> {
     let words: Words = read("daemon", words)?;
     let mut hosts = words.host;
     for host in global.all("host") {

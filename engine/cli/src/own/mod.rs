@@ -9,9 +9,9 @@ pub(crate) mod step;
 
 pub(crate) mod trace;
 
-mod daemon;
+pub(crate) mod daemon;
 
-mod registry;
+pub(crate) mod registry;
 
 mod beside;
 
@@ -22,8 +22,10 @@ mod examples;
 mod logging;
 
 use crate::failure::Failure;
+use crate::rooms::Rooms;
 use crate::words::Args;
 
+pub(crate) use beside::engine;
 pub(crate) use examples::examples;
 
 /// What `--version` prints.
@@ -37,13 +39,14 @@ pub(crate) fn version_line(program: &str) -> String {
 }
 
 /// Does a command of our own: the first word is its name.
-pub(crate) fn run(global: &Args, words: &[String]) -> Result<(), Failure> {
-    match words.first().map(String::as_str) {
-        Some("daemon") => daemon::run(global, words),
-        Some("registry") => registry::run(words),
-        Some("trace") => trace::run(global, words),
-        Some("completion") => completion::run(words),
-        Some("lesson" | "book") => beside::run(words),
+pub(crate) fn run(global: &Args, words: &[String], rooms: Rooms) -> Result<(), Failure> {
+    match (words.first().map(String::as_str), rooms) {
+        (Some("daemon"), Some(inside)) => (inside.daemon)(global, words),
+        (Some("registry"), Some(inside)) => (inside.registry)(words),
+        (Some("daemon" | "registry"), None) => engine(),
+        (Some("trace"), _) => trace::run(global, words),
+        (Some("completion"), _) => completion::run(words),
+        (Some("lesson" | "book"), _) => beside::run(words),
         _ => Err(Failure::say("no such command")),
     }
 }

@@ -122,7 +122,7 @@ impl Told {
     }
 }
 
-pub(super) fn run(words: &[String]) -> Result<(), Failure> {
+pub(crate) fn run(words: &[String]) -> Result<(), Failure> {
     let Words { what } = read("registry", words)?;
     match what {
         What::Serve(told) => serve(&told.settings()?),

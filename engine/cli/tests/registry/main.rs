@@ -248,6 +248,21 @@ fn manifests_are_shown_as_dockers_client_shows_them() -> Result<()> {
 }
 
 #[test]
+fn a_client_without_the_engine_beside_it_says_so() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let alone = folder.path().join("glassdock");
+    std::fs::copy(env!("CARGO_BIN_EXE_glassdock"), &alone)?;
+    assert!(Command::new(&alone).args(["run", "--help"]).output()?.status.success());
+    for words in [vec!["daemon"], vec!["registry", "serve"], vec!["manifest", "inspect", "busybox"]] {
+        let ended = Command::new(&alone).args(words).env("DOCKER_CONFIG", folder.path()).output()?;
+        assert_eq!(ended.status.code(), Some(127));
+        let said = String::from_utf8(ended.stderr)?;
+        assert!(said.starts_with("glassdock-engine is not there: it belongs beside "), "{said}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_full_disk_is_told_and_loses_nothing() -> Result<()> {
     // A disk of its own in a mount namespace of its own: both are gone with the registry.
     let root = tempfile::tempdir()?;
