@@ -34,6 +34,7 @@ pub use spawn::{Spawn, spawn};
 pub use tape::{TapeReader, TapeWriter, tape};
 pub use wait::{Exit, Process, reap_any};
 
+use std::ffi::CStr;
 use std::fs;
 use std::path::Path;
 
@@ -86,6 +87,16 @@ pub fn set_dumpable(dumpable: bool) -> Result<()> {
 pub fn new_session() -> Result<()> {
     rustix::process::setsid().map_err(|error| Error::call("setsid", "", error))?;
     Ok(())
+}
+
+/// Names this thread, as `ps -o comm` and `top` show it: prctl(2), `PR_SET_NAME`. Of the name 15 bytes are kept.
+///
+/// # Errors
+///
+/// Those of prctl(2).
+pub fn set_name(name: &CStr) -> Result<()> {
+    rustix::thread::set_name(name)
+        .map_err(|error| Error::call("prctl", format!("PR_SET_NAME {}", name.to_string_lossy()), error))
 }
 
 /// Lets no gain of privilege through execve(2) any more: `PR_SET_NO_NEW_PRIVS`.

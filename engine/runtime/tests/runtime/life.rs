@@ -36,6 +36,9 @@ fn signals() {
         .unwrap();
     let watch = running.shim.watch().unwrap();
     running.shim.start().unwrap();
+    // As `ps` shows it.
+    let name = fs::read_to_string(format!("/proc/{}/comm", running.shim.state().unwrap().shim_pid)).unwrap();
+    assert_eq!(name, "glassdock-shim\n");
     attached.read_exact(&mut [0; 14]).unwrap();
     running.shim.kill(15, false, &Trace::off()).unwrap();
     assert_eq!(exit_of(watch).status, 7);
