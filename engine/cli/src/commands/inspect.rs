@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_template_may_ask_for_what_is_not_set() {
         let show = |format: &str, value: &Value| {
-            filled(&Template::parse("", format).expect("a template"), value.clone())
+            filled(&Template::parse("", format).expect("a template"), value.clone(), "inspect")
         };
         let image = json!({"RootFS": {}, "Config": {"Cmd": ["sh"]}});
         let format = "{{json .Config.Entrypoint}}|{{json .Config.Cmd}}|{{.Config.User}}|{{range .Config.OnBuild}}x{{end}}";

@@ -143,6 +143,12 @@ mod tests {
     }
 
     #[test]
+    fn a_bare_zero_is_the_beginning_of_time() {
+        assert_eq!(api_time("0").as_deref(), Ok("0"));
+        assert_ne!(api_time("0s").as_deref(), Ok("0"));
+    }
+
+    #[test]
     fn durations_have_docker_s_words() {
         let words = [
             (0, "Less than a second"),
