@@ -300,6 +300,19 @@ impl Links {
     ///
     /// `EEXIST` if there is a default route, `ENETUNREACH` if the gateway is on no link.
     pub fn add_default_route(&mut self, trace: &Trace, gateway: IpAddr) -> Result<()> {
+        self.default_route(trace, gateway, EXCL)
+    }
+
+    /// The same, whether there is a default route or not.
+    ///
+    /// # Errors
+    ///
+    /// `ENETUNREACH` if the gateway is on no link.
+    pub fn replace_default_route(&mut self, trace: &Trace, gateway: IpAddr) -> Result<()> {
+        self.default_route(trace, gateway, REPLACE)
+    }
+
+    fn default_route(&mut self, trace: &Trace, gateway: IpAddr, flag: u16) -> Result<()> {
         let body = Body::NetRoute {
             destination: "default".to_owned(),
             gateway: Some(gateway.to_string()),
@@ -307,7 +320,7 @@ impl Links {
         };
         trace.step(body, |_| {
             let fixed = [family(gateway), 0, 0, 0, TABLE_MAIN, PROTOCOL_BOOT, 0, UNICAST, 0, 0, 0, 0];
-            let mut message = Message::new(NEWROUTE, CREATE | EXCL, &fixed);
+            let mut message = Message::new(NEWROUTE, CREATE | flag, &fixed);
             put_address(&mut message, RTA_GATEWAY, gateway);
             let subject = || format!("default via {gateway}");
             self.socket.request(message).map_err(|refusal| refusal.of("RTM_NEWROUTE", subject()))
@@ -476,6 +489,7 @@ const NEWADDR: u16 = 20;
 const GETADDR: u16 = 22;
 const NEWROUTE: u16 = 24;
 const GETROUTE: u16 = 26;
+const REPLACE: u16 = 0x100;
 const EXCL: u16 = 0x200;
 const CREATE: u16 = 0x400;
 

@@ -114,7 +114,7 @@ impl Networks {
         Ok(endpoint)
     }
 
-    fn take_ports(&self, config: &EndpointConfig, endpoint: &mut Endpoint) -> Result<(), Error> {
+    pub(crate) fn take_ports(&self, config: &EndpointConfig, endpoint: &mut Endpoint) -> Result<(), Error> {
         let held = self.ports.take(&endpoint.id, &config.ports).map_err(|source| Error::Publish {
             name: config.names.first().unwrap_or(&config.container).clone(),
             endpoint: endpoint.id.clone(),
@@ -163,13 +163,13 @@ impl Networks {
         let eth = inside.index_of(&endpoint.interface)?;
         let own = IpAddr::V4(address.address());
         inside.add_address(trace, &endpoint.interface, eth, own, address.prefix())?;
-        if let Some(gateway) = endpoint.gateway {
+        if let Some(gateway) = endpoint.gateway.filter(|_| endpoint.default_route) {
             inside.add_default_route(trace, IpAddr::V4(gateway))?;
         }
         if let Some(address) = endpoint.address6 {
             let own = IpAddr::V6(address.address());
             inside.add_address(trace, &endpoint.interface, eth, own, address.prefix())?;
-            if let Some(gateway) = endpoint.gateway6 {
+            if let Some(gateway) = endpoint.gateway6.filter(|_| endpoint.default_route6) {
                 inside.add_default_route(trace, IpAddr::V6(gateway))?;
             }
         }
@@ -177,7 +177,7 @@ impl Networks {
     }
 
     /// Makes the endpoint's ports lead to it.
-    fn publish(&self, trace: &Trace, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
+    pub(crate) fn publish(&self, trace: &Trace, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
         let (Some(bridge), Some(_)) = (&network.bridge, endpoint.address) else { return Ok(()) };
         if host::bridged_packets_are_filtered() {
             Links::here()?.set_hairpin(trace, &endpoint.host_interface)?;
@@ -222,10 +222,14 @@ impl Networks {
         Ok(())
     }
 
-    /// Gives address and ports back.
-    pub(crate) fn forget(&self, endpoint: &Endpoint) -> Result<(), Error> {
+    pub(crate) fn give_ports_back(&self, endpoint: &Endpoint) {
         self.proxy.stop(&endpoint.id);
         self.ports.give_back(&endpoint.id);
+    }
+
+    /// Gives address and ports back.
+    pub(crate) fn forget(&self, endpoint: &Endpoint) -> Result<(), Error> {
+        self.give_ports_back(endpoint);
         // The document goes first: an address is free again only when nobody remembers it as taken.
         let removed = self.unkeep(&key(endpoint));
         self.state().endpoints.remove(&(endpoint.container.clone(), endpoint.network.clone()));
@@ -234,7 +238,7 @@ impl Networks {
 }
 
 /// Takes the rules of an endpoint's ports away.
-fn unpublish(trace: &Trace, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
+pub(crate) fn unpublish(trace: &Trace, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
     let Some(bridge) = &network.bridge else { return Ok(()) };
     for (family, rules) in [(Family::Ip, nat::rules(endpoint)), (Family::Ip6, nat6::rules(endpoint))] {
         if rules.is_empty() {
@@ -261,8 +265,10 @@ fn plan(state: &State, network: &Network, config: &EndpointConfig, id: String) -
         host_interface: String::new(),
         address: None,
         gateway: None,
+        default_route: false,
         address6: None,
         gateway6: None,
+        default_route6: false,
         mac: None,
         names: config.names.clone(),
         links: config.links.clone(),
@@ -273,12 +279,14 @@ fn plan(state: &State, network: &Network, config: &EndpointConfig, id: String) -
     let address = ipam.pick(&network.name, config.address, &state.taken(&network.id))?;
     endpoint.address = Some(ipam.subnet.with_address(address));
     endpoint.mac = Some(config.mac.unwrap_or_else(|| Mac::of(address)));
-    endpoint.gateway = (config.default_route && !network.internal).then_some(ipam.gateway);
+    endpoint.gateway = (!network.internal).then_some(ipam.gateway);
+    endpoint.default_route = config.default_route && !network.internal;
     match (&network.ipam6, config.address6) {
         (Some(ipam), wanted) => {
             let address = ipam.pick(&network.name, wanted, &state.taken6(&network.id))?;
             endpoint.address6 = Some(ipam.subnet.with_address(address));
-            endpoint.gateway6 = (config.default_route && !network.internal).then_some(ipam.gateway);
+            endpoint.gateway6 = (!network.internal).then_some(ipam.gateway);
+            endpoint.default_route6 = config.default_route6 && !network.internal;
         }
         (None, Some(wanted))
             if network.idle_ipam6.as_ref().is_some_and(|idle| idle.subnet.contains(wanted)) => {}
@@ -303,7 +311,7 @@ fn of<'a>(state: &'a State, container: &'a str) -> impl Iterator<Item = &'a Endp
 }
 
 /// Where the storage has an endpoint.
-fn key(endpoint: &Endpoint) -> String {
+pub(crate) fn key(endpoint: &Endpoint) -> String {
     format!("endpoint/{}/{}", endpoint.container, endpoint.network)
 }
 

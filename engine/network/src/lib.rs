@@ -65,6 +65,8 @@ mod host;
 
 mod attach;
 
+mod routes;
+
 mod nat;
 
 mod nat6;

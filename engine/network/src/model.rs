@@ -289,8 +289,12 @@ pub struct EndpointConfig {
     pub links: BTreeMap<String, String>,
     /// Ports to publish. A container publishes through one network.
     pub ports: Vec<PortRequest>,
-    /// Whether the default route leads through this network. A container has one.
+    /// How much the default route should lead through this network rather than another one (`gw-priority`).
+    pub priority: i64,
+    /// Whether IPv4's default route leads through this network. A container has one.
     pub default_route: bool,
+    /// Whether IPv6's does.
+    pub default_route6: bool,
 }
 
 /// What a container has in a network.
@@ -310,14 +314,20 @@ pub struct Endpoint {
     pub host_interface: String,
     /// The address with its network's prefix.
     pub address: Option<Cidr>,
-    /// Where the default route leads, if it leads through this network.
+    /// The network's gateway, unless it is internal.
     pub gateway: Option<Ipv4Addr>,
+    /// Whether the container's default route leads there.
+    #[serde(default)]
+    pub default_route: bool,
     /// The IPv6 address with its network's prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address6: Option<Cidr6>,
-    /// Where IPv6's default route leads, if it leads through this network.
+    /// The network's gateway of IPv6, unless it is internal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway6: Option<Ipv6Addr>,
+    /// Whether IPv6's default route leads there.
+    #[serde(default)]
+    pub default_route6: bool,
     /// The link's MAC address.
     pub mac: Option<Mac>,
     /// The names that it is found by.

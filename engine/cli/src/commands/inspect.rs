@@ -46,7 +46,7 @@ pub(crate) async fn inspect(cx: &mut Context, args: &Args) -> Result<(), Failure
                 Some(template) => {
                     let value: Value =
                         serde_json::from_str(&text).map_err(|error| Failure::say(error.to_string()))?;
-                    match filled(template, value) {
+                    match filled(template, value, args.spec.name()) {
                         Ok(shown) => cx.out.line(shown),
                         Err(error) => {
                             cx.out.line("");
@@ -77,9 +77,14 @@ pub(crate) async fn inspect(cx: &mut Context, args: &Args) -> Result<(), Failure
     super::gather(failures)
 }
 
-/// A template with a thing of the API's types, or else with its JSON.
-fn filled(template: &Template, value: Value) -> Result<String, String> {
+/// A template with a thing of the API's types, or else with its JSON; `volume inspect` never sees that.
+fn filled(template: &Template, value: Value, command: &str) -> Result<String, String> {
     let typed = typed::completed(kind_of(&value), value.clone());
+    if command == "volume inspect" {
+        return template
+            .execute(&typed, Mode::Struct)
+            .or_else(|_| template.execute(&typed, Mode::Typed("volume.Volume")));
+    }
     template.execute(&typed, Mode::Struct).or_else(|_| template.execute(&value, Mode::Map))
 }
 
@@ -150,7 +155,7 @@ mod tests {
     #[test]
     fn a_template_may_ask_for_what_is_not_set() {
         let show = |format: &str, value: &Value| {
-            filled(&Template::parse("", format).expect("a template"), value.clone())
+            filled(&Template::parse("", format).expect("a template"), value.clone(), "inspect")
         };
         let image = json!({"RootFS": {}, "Config": {"Cmd": ["sh"]}});
         let format = "{{json .Config.Entrypoint}}|{{json .Config.Cmd}}|{{.Config.User}}|{{range .Config.OnBuild}}x{{end}}";

@@ -41,7 +41,7 @@ pub(crate) async fn ps(cx: &mut Context, args: &Args) -> Result<(), Failure> {
         "" => cx.config.text("psFormat").unwrap_or_else(|| "table".to_owned()),
         given => given.to_owned(),
     };
-    let size = args.is("size") || format.contains(".Size") || format == "json" || format.contains("json .}}");
+    let size = args.is("size") || format.contains(".Size") || format.contains("json .}}");
     let limit = match args.number("last") {
         Some(last) if last > 0 => last,
         _ if args.is("latest") => 1,

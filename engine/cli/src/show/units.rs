@@ -99,7 +99,8 @@ pub(crate) fn rfc3339(seconds: i64) -> String {
 ///
 /// A word that is none of these, in Docker's words. What looks like a date is left to the daemon.
 pub(crate) fn api_time(text: &str) -> Result<String, String> {
-    if let Ok(ago) = crate::words::check::duration_ns(text) {
+    // A bare 0 is the beginning of Unix time rather than no time ago.
+    if let Some(Ok(ago)) = (text != "0").then(|| crate::words::check::duration_ns(text)) {
         let moment = Timestamp::now().as_nanosecond() - i128::from(ago);
         return Ok(format!("{}.{:09}", moment / 1_000_000_000, moment % 1_000_000_000));
     }
@@ -139,6 +140,12 @@ mod tests {
         assert_eq!(size(999_999.0), "1000kB");
         assert_eq!(binary_size(25_276_502_016.0), "23.54GiB");
         assert_eq!(short_size(13_256.0), "13.3kB");
+    }
+
+    #[test]
+    fn a_bare_zero_is_the_beginning_of_time() {
+        assert_eq!(api_time("0").as_deref(), Ok("0"));
+        assert_ne!(api_time("0s").as_deref(), Ok("0"));
     }
 
     #[test]

@@ -5,8 +5,6 @@
 //! folders made, the record written. What was made is taken back if a later
 //! step fails.
 
-use std::fs::OpenOptions;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -118,8 +116,9 @@ pub(crate) fn make_of(
     std::fs::create_dir(&folder)?;
     std::fs::create_dir(folder.join("upper"))?;
     std::fs::create_dir(folder.join("work"))?;
+    // The steps of a build find their image as it is.
     if !record.beside.passing {
-        leave_mark(&folder.join("upper"), &record.layers)?;
+        engine.images.layers().furnish(&folder.join("upper"), &record.layers)?;
     }
     // Whether everything can be put in the specification's words is known now rather than at the start. Devices come
     // and go: what is there counts when the container starts.
@@ -131,18 +130,6 @@ pub(crate) fn make_of(
     undo.keep();
     container.tell_state(trace, None, "created");
     Ok((container, warnings))
-}
-
-/// What programs tell by that they run in a container.
-const MARK: &str = ".dockerenv";
-
-/// Puts the mark into a container's root, unless its image has one. It is nobody's change: see
-/// `glassdock_image::layer`. The steps of a build have none.
-fn leave_mark(upper: &Path, layers: &[PathBuf]) -> std::io::Result<()> {
-    if fill::has_something(layers, MARK) {
-        return Ok(());
-    }
-    OpenOptions::new().write(true).create_new(true).mode(0o755).open(upper.join(MARK)).map(drop)
 }
 
 /// The present moment, as records and the API have it: nanoseconds, all nine digits.

@@ -1,5 +1,7 @@
 //! `ContainerInspect`: everything about one container.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::container::Container;
@@ -25,7 +27,13 @@ pub(crate) async fn inspect(call: Call) -> Reply {
 /// What the container's own layer holds, and what all of its layers hold, in bytes.
 #[must_use]
 pub fn sizes(container: &Container) -> (u64, u64) {
-    let own = crate::system::disk::size_of(&container.bundle.path("upper"));
+    let upper = container.bundle.path("upper");
+    // What every container is furnished with is nobody's; all of it but a link is empty.
+    let link = upper.join("etc/mtab");
+    let furnished = |path: &Path| {
+        path == link && std::fs::read_link(path).is_ok_and(|target| target.as_os_str() == "/proc/mounts")
+    };
+    let own = crate::system::disk::size_without(&upper, furnished);
     let layers = container.look(|record| record.layers.clone());
     let all = layers.iter().map(|layer| crate::system::disk::size_of(layer)).fold(own, u64::saturating_add);
     (own, all)

@@ -12,8 +12,8 @@ use super::record::Record;
 use super::{links, ports};
 use crate::error::{Error, Kind};
 
-/// How the container wants to be in each of its networks, its network mode's first:
-/// that one has the default route and publishes its ports.
+/// How the container wants to be in each of its networks, its network mode's first. Through which it leads out and
+/// publishes its ports, [`glassdock_network::Networks::choose_routes`] decides.
 ///
 /// # Errors
 ///
@@ -46,8 +46,9 @@ pub fn endpoint_configs(record: &Record) -> Result<Vec<EndpointConfig>, Error> {
             mac: parsed(mac, "invalid MAC address")?,
             names,
             ports: if first { ports::requests(&record.config, &record.host_config)? } else { Vec::new() },
-            default_route: first,
             links: links_of(settings)?,
+            priority: settings.gw_priority,
+            ..EndpointConfig::default()
         });
     }
     Ok(configs)

@@ -261,7 +261,9 @@ fn connect(
         return Ok(());
     }
     let netns = Netns::of(init_pid).map_err(|error| Error::of(Kind::Internal, &error))?;
-    for config in networks::endpoint_configs(record)? {
+    let mut configs = networks::endpoint_configs(record)?;
+    engine.networks.choose_routes(&mut configs);
+    for config in configs {
         engine.networks.attach(trace, &netns, &config).map_err(|error| {
             let error = networks::failed(error);
             Error::new(error.kind(), format!("failed to set up container networking: {}", error.message()))

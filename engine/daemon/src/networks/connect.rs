@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use glassdock_kernel::link::Netns;
-use glassdock_network::{Driver, Network};
+use glassdock_network::{Driver, EndpointConfig, Network};
 use glassdock_trace::Trace;
 
 use crate::containers::Container;
@@ -38,15 +38,23 @@ pub async fn connect(
         engine
             .blocking(move |engine| -> Result<(), Error> {
                 let netns = Netns::of(record.state.pid).map_err(|error| Error::of(Kind::Internal, &error))?;
-                let configs = endpoint_configs(&wanted)?;
-                let Some(mut config) = configs.into_iter().find(|config| config.network == name) else {
+                let mut configs = endpoint_configs(&wanted)?;
+                engine.networks.choose_routes(&mut configs);
+                let Some(config) = configs.iter().find(|config| config.network == name) else {
                     return Ok(());
                 };
-                let there = engine.networks.endpoints_of(&record.id);
-                // What it publishes, and its way out, it has already, unless it was in no network.
-                config.ports.clear();
-                config.default_route = there.iter().all(|endpoint| endpoint.gateway.is_none());
-                engine.networks.attach(&trace, &netns, &config).map_err(failed)?;
+                // What it publishes, and its way out, may be another network's yet.
+                let plain = EndpointConfig {
+                    ports: Vec::new(),
+                    default_route: false,
+                    default_route6: false,
+                    ..config.clone()
+                };
+                engine.networks.attach(&trace, &netns, &plain).map_err(failed)?;
+                if let Err(error) = engine.networks.settle_routes(&trace, &netns, &record.id, &configs) {
+                    engine.networks.detach(&trace, &record.id, &name).map_err(failed)?;
+                    return Err(failed(error));
+                }
                 if !names::wanted(&record) && names::wanted(&wanted) {
                     // Both files are bound, so they are written in place.
                     names::serve(engine, &trace, &wanted, &netns)?;
@@ -87,9 +95,19 @@ pub async fn disconnect(
     }
     if record.state.status.has_process() {
         let (trace, held, name) = (trace.clone(), Arc::clone(container), network.id.clone());
+        let named = network.name.clone();
         engine
             .blocking(move |engine| -> Result<(), Error> {
                 engine.networks.detach(&trace, &record.id, &name).map_err(failed)?;
+                let mut left = record.clone();
+                left.networks.remove(&named);
+                let mut configs = endpoint_configs(&left)?;
+                engine.networks.choose_routes(&mut configs);
+                let netns = Netns::of(record.state.pid).map_err(|error| Error::of(Kind::Internal, &error))?;
+                // It is disconnected all the same.
+                if let Err(error) = engine.networks.settle_routes(&trace, &netns, &record.id, &configs) {
+                    tracing::warn!(id = record.id, %error, "the container's way out and its ports did not move");
+                }
                 write_hosts(engine, &held, record)
             })
             .await?;

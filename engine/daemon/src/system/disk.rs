@@ -9,6 +9,12 @@ use std::path::Path;
 /// What can't be read counts nothing.
 #[must_use]
 pub fn size_of(folder: &Path) -> u64 {
+    size_without(folder, |_| false)
+}
+
+/// The same without some files. Links are never followed.
+#[must_use]
+pub fn size_without(folder: &Path, left_out: impl Fn(&Path) -> bool) -> u64 {
     let mut folders = vec![folder.to_owned()];
     let mut seen = HashSet::new();
     let mut bytes: u64 = 0;
@@ -18,6 +24,8 @@ pub fn size_of(folder: &Path) -> u64 {
             let Ok(metadata) = entry.path().symlink_metadata() else { continue };
             if metadata.is_dir() {
                 folders.push(entry.path());
+            } else if left_out(&entry.path()) {
+                // It counts nothing.
             } else if metadata.nlink() == 1 || seen.insert((metadata.dev(), metadata.ino())) {
                 bytes = bytes.saturating_add(metadata.len());
             }

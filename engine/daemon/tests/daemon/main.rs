@@ -42,6 +42,8 @@ mod orphans;
 
 mod restart;
 
+mod routes;
+
 mod search;
 
 mod sharing;

@@ -110,8 +110,11 @@ fn a_container_has_a_mark_that_is_nobody_s_change() {
     let Some(lab) = lab() else { return };
     let marked = json!({ "Image": "busybox", "Cmd": ["stat", "-c", "%a %s %F", "/.dockerenv"] });
     assert_eq!(run(&lab, &marked), ("755 0 regular empty file\n".to_owned(), 0));
+    let table = json!({ "Image": "busybox", "Cmd": ["sh", "-c", "echo $(readlink /etc/mtab) $(grep -c \" / \" /etc/mtab)"] });
+    assert_eq!(run(&lab, &table), ("/proc/mounts 1\n".to_owned(), 0));
     lab.run("otter", &["sleep", "600"]);
     assert_eq!(lab.request("GET", "/containers/otter/changes", ""), (200, "null\n".to_owned()));
+    assert_eq!(lab.json("GET", "/containers/otter/json?size=1", "").1["SizeRw"], 0);
     assert_eq!(lab.request("POST", "/commit?container=otter&repo=den", "").0, 201);
     let layers = |image: &str| lab.json("GET", &format!("/images/{image}/json"), "").1["RootFS"].clone();
     assert_eq!(layers("den"), layers("busybox"));

@@ -21,13 +21,14 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, lgetxattr, open, op
 use rustix::io::Errno;
 
 use super::below::{Below, is_whiteout};
+use super::furnish::{MARK, MOUNTS, is_link};
 use super::walk::is_opaque;
 use super::write::{failed, proc_path};
 use super::{Error, disk};
 
 /// Where the engine puts something into each container: empty files and directories that are
-/// mounted over.
-const FURNITURE: [&[u8]; 10] = [
+/// mounted over, and two marks, see [`super::furnish`].
+const FURNITURE: [&[u8]; 12] = [
     b".dockerenv",
     b"dev",
     b"etc",
@@ -35,8 +36,10 @@ const FURNITURE: [&[u8]; 10] = [
     b"sys",
     b"dev/console",
     b"dev/pts",
+    b"dev/shm",
     b"etc/hostname",
     b"etc/hosts",
+    b"etc/mtab",
     b"etc/resolv.conf",
 ];
 
@@ -242,16 +245,31 @@ pub(super) fn furniture(
     places.sort_unstable();
     places.dedup();
     let mut left_out = HashSet::new();
+    // A step of a build isn't furnished: what it links is its own.
+    let marked = is_empty_file(&root, MARK);
     // The inner first: a directory is furniture if all in it is.
     for path in places.iter().rev().filter(|path| !path.is_empty()) {
-        if is_furniture(&root, &below, path, &left_out).map_err(|error| failed("compare", path, error))? {
+        if is_furniture(&root, &below, path, &left_out, marked)
+            .map_err(|error| failed("compare", path, error))?
+        {
             left_out.insert(path.clone());
         }
     }
     Ok(left_out)
 }
 
-fn is_furniture(root: &OwnedFd, below: &Below, path: &[u8], left_out: &HashSet<Vec<u8>>) -> io::Result<bool> {
+fn is_empty_file(folder: &OwnedFd, name: &CStr) -> bool {
+    statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_size == 0)
+}
+
+fn is_furniture(
+    root: &OwnedFd,
+    below: &Below,
+    path: &[u8],
+    left_out: &HashSet<Vec<u8>>,
+    marked: bool,
+) -> io::Result<bool> {
     let mut parts = path.split(|byte| *byte == b'/').map(CString::new).peekable();
     let (mut opened, mut entered) = (None, None);
     let name = loop {
@@ -274,6 +292,8 @@ fn is_furniture(root: &OwnedFd, below: &Below, path: &[u8], left_out: &HashSet<V
     let before = below.find(&name)?.map(|(stat, _)| stat);
     match (FileType::from_raw_mode(now.st_mode), before) {
         (FileType::RegularFile, None) => Ok(now.st_size == 0),
+        (FileType::RegularFile, Some(_)) if path == MARK.to_bytes() => Ok(now.st_size == 0),
+        (FileType::Symlink, _) if marked && path == b"etc/mtab" => is_link(folder, &name, MOUNTS),
         (FileType::Directory, before) if before.is_none_or(|before| !differs(&before, &now)) => {
             if is_opaque(folder, &name) {
                 return Ok(before.is_none());

@@ -128,6 +128,51 @@ fn the_engines_own_places_are_nobodys_change() {
 }
 
 #[test]
+fn a_furnished_container_has_not_changed() {
+    if !root() {
+        return;
+    }
+    let container = Container::new();
+    fs::write(container.at("lower/etc/hosts"), "the image's").expect("a file");
+    fs::write(container.at("lower/etc/mtab"), "the machine's").expect("a file");
+    fs::set_permissions(container.at("lower/etc"), fs::Permissions::from_mode(0o750)).expect("a mode");
+    std::os::unix::fs::chown(container.at("lower/etc"), Some(7), Some(8)).expect("an owner");
+    symlink(container.at("outside"), container.at("lower/dev")).expect("a link");
+    fs::create_dir(container.at("outside")).expect("a folder");
+    let upper = container.at("upper");
+    container.layers.furnish(&upper, &container.lower()).expect("furnished");
+    let list = |folder: &str| {
+        let entries = fs::read_dir(container.at(folder)).expect("listed");
+        let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+        names.sort_unstable();
+        names
+    };
+    assert_eq!(list("upper"), [".dockerenv", "etc", "proc", "sys"]);
+    assert_eq!(list("upper/etc"), ["hostname", "mtab", "resolv.conf"]);
+    assert_eq!(list("outside"), [""; 0], "a link of the image leads nowhere");
+    let etc = fs::metadata(upper.join("etc")).expect("there");
+    assert_eq!((etc.mode() & 0o7777, etc.uid(), etc.gid()), (0o750, 7, 8));
+    assert_eq!(fs::read_link(upper.join("etc/mtab")).expect("a link"), Path::new("/proc/mounts"));
+    assert_eq!(container.changes(), Vec::<String>::new());
+    assert_eq!(container.diff(), Vec::<String>::new());
+    // An image of a whole container has the marks already.
+    let whole = vec![upper.clone(), container.at("lower")];
+    fs::create_dir(container.at("next")).expect("a folder");
+    container.layers.furnish(&container.at("next"), &whole).expect("furnished");
+    assert_eq!((list("next"), list("next/etc")), (vec![".dockerenv".into(), "etc".into()], Vec::new()));
+    let next = container.layers.changes(&Trace::off(), &container.at("next"), &whole).expect("compared");
+    assert_eq!(next, []);
+    // What someone makes of them is a change, and so is such a link where nothing was furnished.
+    fs::remove_file(upper.join("etc/mtab")).expect("removed");
+    symlink("/elsewhere", upper.join("etc/mtab")).expect("a link");
+    assert_eq!(container.changes(), ["C /etc", "C /etc/mtab"]);
+    fs::remove_file(upper.join(".dockerenv")).expect("removed");
+    fs::remove_file(upper.join("etc/mtab")).expect("removed");
+    symlink("/proc/mounts", upper.join("etc/mtab")).expect("a link");
+    assert_eq!(container.diff(), ["etc/", "etc/mtab"]);
+}
+
+#[test]
 fn attributes_are_part_of_a_change() {
     let container = Container::new();
     fs::write(container.upper("noted"), "x").expect("a file");

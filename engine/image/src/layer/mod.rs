@@ -46,6 +46,8 @@ mod changes;
 
 mod diff;
 
+mod furnish;
+
 pub mod pack;
 
 mod remove;
@@ -349,6 +351,16 @@ impl Layers {
         out: impl Write,
     ) -> Result<Diffed, Error> {
         self.diff_without(trace, upper, &self.left_out(upper, lower, &[])?, None, out)
+    }
+
+    /// Puts into a new container's upper directory what every container has beside its image's files (the layers
+    /// `lower`, the uppermost first): places of mounts, `/.dockerenv`, `/etc/mtab`. It is nobody's change.
+    ///
+    /// # Errors
+    ///
+    /// If something can't be read or made.
+    pub fn furnish(&self, upper: &Path, lower: &[PathBuf]) -> Result<(), Error> {
+        furnish::furnish(upper, lower)
     }
 
     /// What an archive of the changes to the layers `lower` leaves out: places of `upper` where the engine

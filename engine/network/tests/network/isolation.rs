@@ -38,7 +38,11 @@ fn networks_are_apart_and_an_internal_one_has_no_way_out() {
             networks.attach(
                 &Trace::off(),
                 &blue.netns,
-                &glassdock_network::EndpointConfig { default_route: false, ..endpoint("b", "red") },
+                &glassdock_network::EndpointConfig {
+                    default_route: false,
+                    default_route6: false,
+                    ..endpoint("b", "red")
+                },
             )
         })
         .expect("a second link");

@@ -155,6 +155,7 @@ pub(crate) fn endpoint(container: &str, network: &str) -> EndpointConfig {
         network: network.to_owned(),
         names: vec![container.to_owned()],
         default_route: true,
+        default_route6: true,
         ..EndpointConfig::default()
     }
 }

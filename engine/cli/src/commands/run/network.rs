@@ -71,6 +71,8 @@ pub(crate) fn read(args: &Args) -> Result<Value, String> {
         !matches!(name, "" | "default" | "bridge" | "host" | "none") && !name.starts_with("container:")
     };
     let mut endpoints = Map::new();
+    let own = given.iter().filter(|network| user_defined(&network.name)).count();
+    let mixed = own != 0 && own != given.len();
     for (place, mut network) in given.into_iter().enumerate() {
         if place == 0 {
             network.aliases.extend(args.all("network-alias").chain(args.all("net-alias")).map(str::to_owned));
@@ -129,6 +131,12 @@ pub(crate) fn read(args: &Args) -> Result<Value, String> {
             endpoint.insert("GwPriority".to_owned(), priority.into());
         }
         endpoints.insert(network.name, Value::Object(endpoint));
+    }
+    if mixed {
+        return Err(
+            "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
+                .to_owned(),
+        );
     }
     Ok(json!({"EndpointsConfig": endpoints}))
 }

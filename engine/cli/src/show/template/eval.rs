@@ -299,7 +299,10 @@ impl Run<'_> {
                     ));
                 }
                 other => {
-                    let message = format!("can't evaluate field {name} in type {}", print::type_name(other));
+                    // What is in a map can be anything.
+                    let kind =
+                        if matches!(self.mode, Mode::Map) { "interface {}" } else { print::type_name(other) };
+                    let message = format!("can't evaluate field {name} in type {kind}");
                     return Err(trouble(Some(operand), message));
                 }
             };
