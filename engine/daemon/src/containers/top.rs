@@ -47,10 +47,21 @@ pub(crate) async fn top(call: Call) -> Reply {
     reply::json(&json!({ "Titles": titles, "Processes": processes }))
 }
 
-/// Refuses a format without process ids, by which the container's are found.
+/// Refuses arguments by which process ids, by which the container's are found, could be mistaken.
 fn check(arguments: &str) -> Result<(), Error> {
     if arguments.contains('\0') || arguments.len() > 4096 {
         return Err(Error::invalid("ps: the arguments are too long or have a zero byte"));
+    }
+    // Another column that is called as the ids' is.
+    for (at, _) in arguments.match_indices('=') {
+        let (before, after) =
+            (arguments.get(..at).unwrap_or_default(), arguments.get(at + 1..).unwrap_or_default());
+        let column = before.rsplit(|c: char| c.is_whitespace() || c == ',').next().unwrap_or_default();
+        let title = after.trim_start();
+        if title.starts_with("PID") && column != "pid" {
+            let title = title.split_whitespace().next().unwrap_or_default();
+            return Err(Error::invalid(format!("specifying \"{column}={title}\" is not allowed")));
+        }
     }
     Ok(())
 }
@@ -58,7 +69,11 @@ fn check(arguments: &str) -> Result<(), Error> {
 type Table = (Vec<String>, Vec<Vec<String>>);
 
 fn table(arguments: &str, pids: &HashSet<u32>, trace: &Trace) -> Result<Table, Error> {
-    let text = ps(arguments, trace)?;
+    let mut list: Vec<String> = pids.iter().map(u32::to_string).collect();
+    list.sort_unstable();
+    // Some options don't go with `-q`; then all processes of the host are asked for.
+    let only = format!("{arguments} -q {}", list.join(","));
+    let text = ps(&only, trace).or_else(|_| ps(arguments, trace))?;
     let mut lines = text.lines();
     let titles: Vec<String> =
         lines.next().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
