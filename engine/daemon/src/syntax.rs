@@ -19,8 +19,8 @@ pub fn wrong(text: &[u8]) -> Option<String> {
     walk.peek().ok().map(|_| "unexpected content after JSON".to_owned())
 }
 
-/// So deep may lists and objects lie in each other; serde takes less.
-const DEEPEST: usize = 10_000;
+/// So deep may lists and objects lie in each other, as for serde: each level takes some of the stack.
+const DEEPEST: usize = 128;
 
 enum Wrong {
     /// The text ends before its value does.
