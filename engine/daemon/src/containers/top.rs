@@ -68,12 +68,20 @@ fn check(arguments: &str) -> Result<(), Error> {
 
 type Table = (Vec<String>, Vec<Vec<String>>);
 
+/// The container's rows of what ps says of the whole host. Some options have it look at its own terminal's processes only
+/// (`ps o pid,cmd`); where that shows nothing of the container, it is asked for the container's by their numbers.
 fn table(arguments: &str, pids: &HashSet<u32>, trace: &Trace) -> Result<Table, Error> {
+    let all = ps(arguments, trace).and_then(|text| rows(&text, pids));
+    if all.as_ref().is_ok_and(|(_, processes)| !processes.is_empty()) {
+        return all;
+    }
     let mut list: Vec<String> = pids.iter().map(u32::to_string).collect();
     list.sort_unstable();
-    // Some options don't go with `-q`; then all processes of the host are asked for.
     let only = format!("{arguments} -q {}", list.join(","));
-    let text = ps(&only, trace).or_else(|_| ps(arguments, trace))?;
+    ps(&only, trace).and_then(|text| rows(&text, pids)).or(all)
+}
+
+fn rows(text: &str, pids: &HashSet<u32>) -> Result<Table, Error> {
     let mut lines = text.lines();
     let titles: Vec<String> =
         lines.next().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
@@ -91,7 +99,7 @@ fn table(arguments: &str, pids: &HashSet<u32>, trace: &Trace) -> Result<Table, E
     Ok((titles, processes))
 }
 
-/// What the host's ps says: all processes of the host, for it knows nothing of containers.
+/// What the host's ps says; it knows nothing of containers.
 fn ps(arguments: &str, trace: &Trace) -> Result<String, Error> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
     let file = std::env::split_paths(&path).map(|folder| folder.join("ps")).find(|file| file.is_file());
