@@ -210,7 +210,12 @@ impl Call {
                 "unsupported Content-Type header ({kind}): must be 'application/json'"
             )));
         }
-        let mut value = serde_json::from_slice(&bytes).map_err(not_json)?;
+        let mut value =
+            serde_json::from_slice(&bytes).map_err(|error| match crate::syntax::wrong(&bytes) {
+                Some(words) => Error::invalid(format!("invalid JSON: {words}")),
+                // Deeper than this reader goes, or a number that it can't hold.
+                None => not_json(error),
+            })?;
         if !self.is_own() {
             crate::fields::in_case(&mut value);
         }

@@ -41,6 +41,8 @@ pub mod route;
 
 pub mod fields;
 
+pub mod syntax;
+
 pub mod drain;
 
 pub mod request_line;

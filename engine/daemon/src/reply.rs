@@ -81,6 +81,8 @@ pub fn upgraded(content_type: &'static str) -> Response {
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("tcp"));
+    // Docker's own word: some clients compare the whole line.
+    response.extensions_mut().insert(hyper::ext::ReasonPhrase::from_static(b"UPGRADED"));
     response
 }
 

@@ -80,6 +80,7 @@ pub const ROUTES: &[Route] = routes! {
 
     // ---- networks ----
     GET    "/networks"                            NetworkList             networks::endpoints::list,
+    GET    "/networks/"                           NetworkList             networks::endpoints::list,
     POST   "/networks/create"                     NetworkCreate           networks::endpoints::create,
     POST   "/networks/prune"                      NetworkPrune            networks::endpoints::prune,
     GET    "/networks/{id}"                       NetworkInspect          networks::endpoints::inspect,

@@ -76,6 +76,17 @@ impl Root {
         Ok(Place { fd, path: Path::new("/").join(inside) })
     }
 
+    /// Finds what lies at a path, refusing links that lead out of the root instead of bending them inside.
+    ///
+    /// # Errors
+    ///
+    /// `EXDEV` for a path that leads out, and the others of openat2(2).
+    pub fn resolve_beneath(&self, inside: &Path) -> Result<Place> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let fd = self.open_by(inside, OFlags::PATH, resolve)?;
+        Ok(Place { fd, path: self.path.join(inside) })
+    }
+
     /// Finds a directory, and makes each part of its path that is missing.
     ///
     /// # Errors
@@ -173,9 +184,12 @@ impl Root {
     }
 
     fn open_inside(&self, inside: &Path, flags: OFlags) -> Result<OwnedFd> {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         // An empty path means the root itself.
         let path = if inside.as_os_str().is_empty() { Path::new("/") } else { inside };
+        self.open_by(path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
+    }
+
+    fn open_by(&self, path: &Path, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd> {
         let mut tries = 0;
         loop {
             match rustix::fs::openat2(&self.fd, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {

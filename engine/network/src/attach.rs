@@ -79,6 +79,24 @@ impl Networks {
         result
     }
 
+    /// Gives a container other names in a network, at once; one that isn't connected there is no error.
+    ///
+    /// # Errors
+    ///
+    /// What the storage refuses.
+    pub fn set_names(&self, container: &str, network: &str, names: Vec<String>) -> Result<(), Error> {
+        let renamed = {
+            let mut state = self.state();
+            let mut endpoints = state.endpoints.values_mut();
+            let own = endpoints.find(|found| found.container == container && found.network_name == network);
+            own.map(|endpoint| {
+                endpoint.names = names;
+                endpoint.clone()
+            })
+        };
+        renamed.map_or(Ok(()), |endpoint| self.keep(&key(&endpoint), &endpoint))
+    }
+
     /// What a container has, in the order of its links: `eth0` first.
     pub fn endpoints_of(&self, container: &str) -> Vec<Endpoint> {
         let state = self.state();

@@ -135,9 +135,14 @@ pub(crate) async fn resize(call: Call) -> Reply {
 
 /// The `h` and `w` of a resize: rows and columns.
 pub(crate) fn size(call: &Call) -> Result<(u16, u16), Error> {
-    let number = |name: &str| {
-        let value = call.number(name)?.unwrap_or(0);
-        u16::try_from(value).map_err(|_| Error::invalid(format!("invalid resize {name} value: {value}")))
+    let number = |name: &str, what: &str| {
+        let text = call.query(name).unwrap_or_default();
+        let invalid = |why: &str| Error::invalid(format!("invalid resize {what} {text:?}: {why}"));
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(invalid("invalid syntax"));
+        }
+        text.parse::<u16>().map_err(|_| invalid("value out of range"))
     };
-    Ok((number("h")?, number("w")?))
+    Ok((number("h", "height")?, number("w", "width")?))
 }

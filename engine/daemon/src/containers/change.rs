@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::model::{HostConfig, Resources, RestartPolicy};
 use super::record::Status;
-use super::{merge, names, resources};
-use crate::call::Call;
+use super::{merge, names, networks, resources};
+use crate::call::{ApiVersion, Call};
 use crate::error::{Error, Kind};
 use crate::reply::{self, Reply};
 
@@ -25,6 +25,11 @@ pub(crate) async fn rename(call: Call) -> Reply {
         return Err(Error::invalid("Renaming a container with the same name as its current name"));
     }
     let old = call.engine.containers.rename(&container, name).map_err(new)?;
+    let record = container.record();
+    for (network, settings) in &record.networks {
+        let names = networks::endpoint_names(&record, network, settings);
+        call.engine.networks.set_names(&record.id, network, names).map_err(networks::failed)?;
+    }
     container.emit(&call.engine, "rename", &[("oldName", format!("/{old}"))]);
     reply::done()
 }
@@ -40,8 +45,12 @@ struct UpdateRequest {
 
 /// `ContainerUpdate`: limits and the restart policy. What the request does not name stays.
 pub(crate) async fn update(mut call: Call) -> Reply {
+    let mut request: UpdateRequest = call.json().await?;
     let container = call.engine.containers.find(call.param("id"))?;
-    let request: UpdateRequest = call.json().await?;
+    if call.version < ApiVersion(40) {
+        // It meant nothing then.
+        request.resources.remove("PidsLimit");
+    }
     let _life = container.life.lock().await;
     if matches!(container.status(), Status::Removing | Status::Dead) {
         return Err(Error::conflict(format!(
@@ -58,8 +67,16 @@ pub(crate) async fn update(mut call: Call) -> Reply {
     overlay(&mut host, request)?;
     config.hostname.clear();
     merge::settle(&mut host, &mut config, &container.id)?;
+    // Whoever lifts the limit reads 0 afterwards; where there never was one, there is nothing.
+    let unlimited = asked.pids_limit.is_some_and(|limit| limit <= 0);
+    if unlimited {
+        host.resources.pids_limit = Some(0);
+    }
     if container.status().has_process() {
-        let limits = resources::limits(&host.resources)?;
+        let mut limits = resources::limits(&host.resources)?;
+        if unlimited {
+            limits.pids = Some(u64::MAX);
+        }
         let (name, trace) = (super::cgroup_of(&container), call.trace.clone());
         call.engine
             .blocking(move |_| {

@@ -5,6 +5,7 @@
 //! folders made, the record written. What was made is taken back if a later
 //! step fails.
 
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::image;
 use super::model::{CreateRequest, MountPoint, VolumeOptions};
 use super::mounts::{self, Wanted};
 use super::record::{Beside, Record};
-use super::{fill, links, merge, names, networks, ports, security, sharing, warnings};
+use super::{fill, links, merge, names, networks, older, ports, security, sharing, warnings};
 use crate::call::{ApiVersion, Call};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -30,21 +31,20 @@ pub(crate) async fn create(mut call: Call) -> Reply {
         None | Some("") => None,
         Some(name) => Some(names::parse(name)?),
     };
-    let platform = call.query("platform").filter(|platform| !platform.is_empty()).map(str::to_owned);
-    let Some(request) =
+    let platform =
+        call.query("platform").filter(|platform| !platform.is_empty() && call.version >= ApiVersion(41));
+    let platform = platform.map(str::to_owned);
+    let Some(mut request) =
         call.json::<Option<CreateRequest>>().await?.filter(|request| *request != CreateRequest::default())
     else {
         return Err(Error::invalid("config cannot be empty in order to create a container"));
     };
-    if call.version < ApiVersion(44) && request.networking_config.endpoints_config.len() > 1 {
-        let names: Vec<_> = request.networking_config.endpoints_config.keys().map(String::as_str).collect();
-        let names = names.join(", ");
-        return Err(Error::invalid(format!("Container cannot be connected to network endpoints: {names}")));
-    }
+    let told = older::settle(call.version, &call.engine.facts.cgroups, &mut request)?;
     let trace = call.trace.clone();
     let made =
         call.engine.blocking(move |engine| make(engine, &trace, name, request, platform.as_deref())).await;
-    let (container, warnings) = made?;
+    let (container, mut warnings) = made?;
+    warnings.extend(told);
     container.emit(&call.engine, "create", &[]);
     reply::json_with(StatusCode::CREATED, &json!({ "Id": container.id, "Warnings": warnings }))
 }
@@ -73,7 +73,8 @@ pub(crate) fn make_of(
     found: image::Found,
     beside: Beside,
 ) -> Result<(Arc<Container>, Vec<String>), Error> {
-    let CreateRequest { mut config, mut host_config, networking_config, runtime } = request;
+    let CreateRequest { mut config, mut host_config, networking_config, runtime, shallow_read_only } =
+        request;
     if host_config.runtime.is_empty() {
         host_config.runtime = runtime;
     }
@@ -97,6 +98,7 @@ pub(crate) fn make_of(
         config,
         host_config,
         networks: networking_config.endpoints_config,
+        shallow_read_only,
         ..Record::default()
     };
     complete_networks(engine, &mut record)?;
@@ -219,6 +221,9 @@ fn place(
         rw: point.rw,
         propagation: point.propagation,
     };
+    if point.kind == "bind" {
+        point.propagation = mounts::propagation(&point.propagation, &point.source, &engine.config.root)?;
+    }
     if point.kind != "volume" {
         if make_source && !Path::new(&point.source).exists() {
             std::fs::create_dir_all(&point.source).map_err(|error| {
@@ -249,17 +254,23 @@ fn place(
     let path = engine.volumes.path(&volume.name);
     let copy = copy && fill::has_something(&record.layers, &point.destination);
     // A volume with a file system of its own is mounted only where somebody looks into it.
-    let source = if copy || !subpath.is_empty() {
+    if copy {
         engine.volumes.while_held(trace, &[&volume.name], || {
-            if copy {
-                fill::fill(trace, record, &point.destination, &path)?;
+            if subpath.is_empty() {
+                return fill::fill(trace, record, &point.destination, &path);
             }
-            if subpath.is_empty() { Ok(path) } else { inside(&path, &subpath) }
-        })?
-    } else {
-        path
-    };
-    point.source = source.to_string_lossy().into_owned();
+            // A part that isn't there is told by the start.
+            let Ok(part) = glassdock_kernel::mount::part_of(&path, Path::new(&subpath)) else {
+                return Ok(());
+            };
+            if !part.is_dir()? {
+                return Ok(());
+            }
+            let part = PathBuf::from(format!("/proc/self/fd/{}", part.as_fd().as_raw_fd()));
+            fill::fill(trace, record, &point.destination, &part)
+        })?;
+    }
+    point.source = path.to_string_lossy().into_owned();
     point.name = volume.name;
     "local".clone_into(&mut point.driver);
     if point.mode.is_empty() && !anonymous {
@@ -279,18 +290,6 @@ fn volume_wishes(record: &Record, destination: &str) -> VolumeOptions {
     let mut requests = record.host_config.mounts.iter().flatten();
     let own = requests.find(|request| mounts::clean(&request.target) == destination);
     own.and_then(|request| request.volume_options.clone()).unwrap_or_default()
-}
-
-/// A folder of a volume. It is there, and no link leads out of the volume.
-fn inside(volume: &Path, subpath: &str) -> Result<PathBuf, Error> {
-    let invalid = || {
-        Error::invalid(format!(
-            "invalid mount config for type \"volume\": cannot access path {subpath} in the volume"
-        ))
-    };
-    let (volume, path) = (volume.canonicalize()?, volume.join(subpath.trim_start_matches('/')));
-    let path = path.canonicalize().map_err(|_| invalid())?;
-    if path.starts_with(&volume) { Ok(path) } else { Err(invalid()) }
 }
 
 /// Takes back what a create made, unless it came to its end.

@@ -130,6 +130,8 @@ impl Execs {
             exec.receiver = None;
             exec.exit_code.get_or_insert(137);
         }
+        // Those that were only created belong to the run that is over.
+        self.lock().retain(|_, exec| exec.container != container || exec.started);
         self.ended.notify_waiters();
     }
 
@@ -226,8 +228,8 @@ fn no_such(id: &str) -> Error {
 
 /// `ContainerExec`: an exec is created.
 pub(crate) async fn create(mut call: Call) -> Reply {
-    let container = call.engine.containers.find(call.param("id"))?;
     let request: ExecRequest = call.json().await?;
+    let container = call.engine.containers.find(call.param("id"))?;
     check_running(&container, call.param("id"))?;
     if request.cmd.is_empty() {
         return Err(Error::invalid("No exec command specified"));

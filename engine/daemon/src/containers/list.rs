@@ -177,6 +177,8 @@ struct Tail<'a> {
 #[serde(rename_all = "PascalCase")]
 struct RowHost<'a> {
     network_mode: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: &'a BTreeMap<String, String>,
 }
 
 #[derive(Serialize)]
@@ -184,6 +186,9 @@ struct RowHost<'a> {
 struct RowNetworks<'a> {
     networks: BTreeMap<&'a str, EndpointSettings>,
 }
+
+/// The annotations of a container that has none.
+static NONE: BTreeMap<String, String> = BTreeMap::new();
 
 fn row<'a>(
     engine: &Engine,
@@ -210,8 +215,12 @@ fn row<'a>(
         labels: &record.config.labels,
         state: record.state.status.word(),
     };
+    let host = &record.host_config;
     let tail = Tail {
-        host_config: RowHost { network_mode: &record.host_config.network_mode },
+        host_config: RowHost {
+            network_mode: &host.network_mode,
+            annotations: host.annotations.as_ref().unwrap_or(&NONE),
+        },
         network_settings: RowNetworks { networks: record.networks.iter().map(network).collect() },
         mounts: &record.mounts,
         size_rw: size.map(|(own, _)| own),

@@ -134,7 +134,8 @@ fn read(
                 return Ok(None);
             }
             // Asked before reading: what was written before the end is read after it was seen.
-            let goes_on = state.follow && state.container.live().is_some();
+            let past = state.query.until.is_some_and(|until| until < jiff::Timestamp::now().as_nanosecond());
+            let goes_on = state.follow && !past && state.container.live().is_some();
             let (back, found) = task::spawn_blocking(move || batch(state)).await??;
             state = back;
             if found {

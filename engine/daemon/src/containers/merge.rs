@@ -189,6 +189,11 @@ fn check_host(host: &HostConfig) -> Result<(), Error> {
     if host.auto_remove && !matches!(host.restart_policy.name.as_str(), "no" | "") {
         return invalid("can't create 'AutoRemove' container with restart policy".to_owned());
     }
+    if host.annotations.iter().flatten().any(|(name, _)| name.is_empty()) {
+        return invalid(
+            "invalid Annotations: the empty string is not permitted as an annotation key".to_owned(),
+        );
+    }
     let retries = host.restart_policy.maximum_retry_count;
     match host.restart_policy.name.as_str() {
         "no" | "always" | "unless-stopped" if retries != 0 => {

@@ -34,6 +34,8 @@ pub mod store;
 
 pub mod names;
 
+mod older;
+
 pub mod create;
 pub mod fill;
 pub mod image;

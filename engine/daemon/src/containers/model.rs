@@ -93,7 +93,9 @@ pub struct HostConfig {
     pub console_size: [u32; 2],
     #[serde(skip_serializing_if = "Option::is_none")]
     pub annotations: Option<BTreeMap<String, String>>,
+    #[serde(deserialize_with = "words")]
     pub cap_add: Option<Vec<String>>,
+    #[serde(deserialize_with = "words")]
     pub cap_drop: Option<Vec<String>>,
     pub cgroupns_mode: String,
     pub dns: List<String>,
@@ -384,6 +386,9 @@ pub struct CreateRequest {
     /// Docker's SDK for Python names the runtime here; `HostConfig` goes before.
     #[serde(rename = "Runtime")]
     pub runtime: String,
+    /// As in the container's record; no client says it, but its version may mean it.
+    #[serde(skip)]
+    pub shallow_read_only: bool,
 }
 
 /// A file system at a place in a container, as `inspect` shows it.

@@ -7,7 +7,7 @@ use std::path::Path;
 use glassdock_runtime::Bundle;
 use glassdock_runtime::oci::Mount;
 
-use super::model::{HostConfig, MountPoint, MountRequest};
+use super::model::{BindOptions, HostConfig, MountPoint, MountRequest};
 use super::record::Record;
 use crate::error::Error;
 
@@ -128,14 +128,14 @@ fn bind(text: &str) -> Result<Wanted, Error> {
     if words.contains(&"nocopy") {
         return Err(foreign("bind", "VolumeOptions"));
     }
-    let propagation = words.iter().find(|word| PROPAGATIONS.contains(word)).unwrap_or(&"rprivate");
+    let propagation = words.iter().find(|word| PROPAGATIONS.contains(word)).copied().unwrap_or_default();
     let point = Place {
         kind: "bind",
         source: clean(source),
         destination: clean(place),
         mode: mode.to_owned(),
         rw,
-        propagation: (*propagation).to_owned(),
+        propagation: propagation.to_owned(),
         ..Place::default()
     };
     Ok(Wanted { point, make_source: true, copy: false, subpath: String::new() })
@@ -176,14 +176,15 @@ fn mount(request: &MountRequest) -> Result<Wanted, Error> {
             if !options.propagation.is_empty() && !PROPAGATIONS.contains(&options.propagation.as_str()) {
                 return Err(invalid(&format!("invalid propagation mode: {}", options.propagation)));
             }
-            let propagation =
-                if options.propagation.is_empty() { "rprivate".to_owned() } else { options.propagation };
+            if options.read_only_force_recursive {
+                check_forced(request.read_only, &options).map_err(|error| invalid(error.message()))?;
+            }
             let point = Place {
                 kind: "bind",
                 source: clean(&request.source),
                 destination: place,
                 rw: !request.read_only,
-                propagation,
+                propagation: options.propagation,
                 ..Place::default()
             };
             Ok(Wanted { point, make_source: options.create_mountpoint, copy: false, subpath: String::new() })
@@ -200,6 +201,9 @@ fn mount(request: &MountRequest) -> Result<Wanted, Error> {
             }
             let options = request.volume_options.clone().unwrap_or_default();
             let mode = "z";
+            if !is_local(&options.subpath) {
+                return Err(invalid("subpath must be a relative path within the volume"));
+            }
             let mut wanted = volume(request.source.clone(), place, mode, !request.read_only);
             wanted.copy = !options.no_copy;
             wanted.subpath = options.subpath;
@@ -223,6 +227,58 @@ fn mount(request: &MountRequest) -> Result<Wanted, Error> {
             Err(Error::invalid(format!("invalid mount config for type \"{other}\": mount type unknown")))
         }
     }
+}
+
+/// Whether a bind that must be read-only all the way down can be.
+fn check_forced(read_only: bool, options: &BindOptions) -> Result<(), Error> {
+    let refused = |words: &str| Err(Error::invalid(format!("mount option conflict: {words}")));
+    if !read_only {
+        return refused("ReadOnlyForceRecursive needs ReadOnly to be set");
+    }
+    if options.read_only_non_recursive {
+        return refused("ReadOnlyForceRecursive conflicts with ReadOnlyNonRecursive");
+    }
+    if options.propagation != "rprivate" {
+        return refused("ReadOnlyForceRecursive requires Propagation to be specified as rprivate");
+    }
+    if options.non_recursive {
+        return refused("ReadOnlyForceRecursive conflicts with NonRecursive");
+    }
+    Ok(())
+}
+
+/// How a bind is connected with the host if nobody says it. A bind of the engine's own folder must let go of what the
+/// engine unmounts there (volumes with a file system of their own); one that would keep it is refused.
+///
+/// # Errors
+///
+/// Invalid, in Docker's words.
+pub fn propagation(asked: &str, source: &str, root: &Path) -> Result<String, Error> {
+    let source = Path::new(source);
+    let around = source.starts_with(root) || root.starts_with(source);
+    match (asked, around) {
+        ("", true) => Ok("rslave".to_owned()),
+        ("", false) => Ok("rprivate".to_owned()),
+        ("rslave" | "rshared", true) | (_, false) => Ok(asked.to_owned()),
+        (_, true) => Err(Error::invalid(format!(
+            "invalid mount config: must use either propagation mode \"rslave\" or \"rshared\" when mount source is within \
+             the daemon root, daemon root: {root:?}, bind mount source: {source:?}, propagation: {asked:?}"
+        ))),
+    }
+}
+
+/// Whether a path, read as text, stays in the folder that it is relative to.
+fn is_local(path: &str) -> bool {
+    let mut depth = 0_i32;
+    let stays = path.split('/').all(|part| {
+        depth += match part {
+            "" | "." => 0,
+            ".." => -1,
+            _ => 1,
+        };
+        depth >= 0
+    });
+    stays && !path.starts_with('/') && !path.contains('\0')
 }
 
 fn check_target(place: &str) -> Result<(), Error> {
@@ -256,7 +312,7 @@ pub fn clean(path: &str) -> String {
 /// Invalid, for options that make no sense.
 pub fn of_record(names: &Bundle, record: &Record) -> Result<Vec<Mount>, Error> {
     let on_disk = record.mounts.iter().filter(|point| point.kind != "tmpfs");
-    let mut mounts: Vec<Mount> = on_disk.map(of_point).collect();
+    let mut mounts: Vec<Mount> = on_disk.map(|point| of_point(record, point)).collect();
     mounts.extend(in_memory(&record.host_config)?);
     mounts.extend(record.beside.mounts.iter().cloned());
     let mut files = Vec::new();
@@ -279,14 +335,29 @@ pub fn of_record(names: &Bundle, record: &Record) -> Result<Vec<Mount>, Error> {
     Ok(files)
 }
 
-fn of_point(point: &MountPoint) -> Mount {
+fn of_point(record: &Record, point: &MountPoint) -> Mount {
     let propagation = if point.propagation.is_empty() { "rprivate" } else { &point.propagation };
-    let access = if point.rw { "rw" } else { "ro" };
+    let mut requests = record.host_config.mounts.iter().flatten();
+    let own = requests.find(|request| clean(&request.target) == point.destination);
+    let depth = own.and_then(|request| request.bind_options.clone()).unwrap_or_default();
+    let inside =
+        own.and_then(|request| request.volume_options.as_ref()).map(|options| options.subpath.clone());
+    let inside = inside.filter(|path| point.kind == "volume" && !path.is_empty());
+    let extent = if depth.non_recursive { "bind" } else { "rbind" };
+    let shallow = depth.read_only_non_recursive || record.shallow_read_only;
+    let access = match (point.rw, shallow) {
+        (true, _) => "rw",
+        (false, true) => "ro",
+        (false, false) => "rro",
+    };
     Mount {
         destination: point.destination.clone(),
         kind: Some("bind".to_owned()),
         source: Some(point.source.clone()),
-        options: vec!["rbind".to_owned(), propagation.to_owned(), access.to_owned()],
+        options: [extent.to_owned(), propagation.to_owned(), access.to_owned()]
+            .into_iter()
+            .chain(inside.map(|path| format!("inside={path}")))
+            .collect(),
     }
 }
 

@@ -33,11 +33,7 @@ pub fn endpoint_configs(record: &Record) -> Result<Vec<EndpointConfig>, Error> {
         } else {
             &settings.mac_address
         };
-        let mut names = names_of(record, name, settings);
-        if names.is_empty() {
-            // Nobody asks for names there; but messages call the endpoint by its container's.
-            names.push(record.name.clone());
-        }
+        let names = endpoint_names(record, name, settings);
         configs.push(EndpointConfig {
             container: record.id.clone(),
             network: name.clone(),
@@ -110,6 +106,16 @@ pub fn names_of(record: &Record, network: &str, settings: &EndpointSettings) -> 
     names.push(record.config.hostname.clone());
     let mut seen = std::collections::HashSet::new();
     names.retain(|name| !name.is_empty() && seen.insert(name.clone()));
+    names
+}
+
+/// As [`names_of`]; where nobody asks for names, messages call the endpoint by its container's.
+#[must_use]
+pub fn endpoint_names(record: &Record, network: &str, settings: &EndpointSettings) -> Vec<String> {
+    let mut names = names_of(record, network, settings);
+    if names.is_empty() {
+        names.push(record.name.clone());
+    }
     names
 }
 

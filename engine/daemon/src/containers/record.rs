@@ -40,6 +40,10 @@ pub struct Record {
     /// What a build's step has beside its layers.
     #[serde(skip_serializing_if = "Beside::is_empty")]
     pub beside: Beside,
+    /// Whether mounts that are read-only are so without what is mounted below them: clients before version 1.44 of
+    /// the API expect that.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub shallow_read_only: bool,
     /// Volumes that were made for it, and go with it.
     pub anonymous_volumes: Vec<String>,
     /// What it is doing.

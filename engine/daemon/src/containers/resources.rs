@@ -100,6 +100,7 @@ fn check_set(list: &str, what: &str, plural: &str, file: &str) -> Result<(), Err
     let available = available.trim();
     let last =
         available.rsplit(['-', ',']).next().and_then(|text| text.parse::<u32>().ok()).unwrap_or(u32::MAX);
+    let mut highest = 0;
     for part in list.split(',') {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
         let (from, to) = (from.trim().parse::<u32>(), to.trim().parse::<u32>());
@@ -107,11 +108,12 @@ fn check_set(list: &str, what: &str, plural: &str, file: &str) -> Result<(), Err
         if from > to {
             return Err(invalid());
         }
-        if to > last {
-            return Err(Error::invalid(format!(
-                "Requested {plural} are not available - requested {list}, available: {available}"
-            )));
-        }
+        highest = highest.max(to);
+    }
+    if highest > last {
+        return Err(Error::invalid(format!(
+            "Requested {plural} are not available - requested {list}, available: {available}"
+        )));
     }
     Ok(())
 }

@@ -38,6 +38,13 @@ const SHIM_TIME: Duration = Duration::from_secs(5);
 
 /// `ContainerStart`.
 pub(crate) async fn start(call: Call) -> Reply {
+    // An empty object is shorter; a length that isn't told is no empty body.
+    let length = call.header("content-length").and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+    if length > 7 || call.header("transfer-encoding").is_some() {
+        return Err(Error::invalid(
+            "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
+        ));
+    }
     let container = call.engine.containers.find(call.param("id"))?;
     if let Some(part) = &call.operation {
         run(&call.engine, &container, &call.trace, part).await?;
@@ -214,7 +221,7 @@ fn launch_held(
     let launch = Launch { bundle: container.bundle.clone(), channel: Some(channel), shim: None };
     let created = glassdock_runtime::create(launch, trace)?;
     let shim = Shim::connect(&container.bundle)?;
-    let result = connect(engine, container, record, trace, created.init_pid);
+    let result = connect(engine, container, record, trace, (created.init_pid, &shim));
     let launched = result.and_then(|()| {
         let watch = shim.watch()?;
         give_streams(container, &shim)?;
@@ -255,12 +262,17 @@ fn connect(
     container: &Container,
     record: &Record,
     trace: &Trace,
-    init_pid: u32,
+    (init_pid, shim): (u32, &Shim),
 ) -> Result<(), Failed> {
     if record.host_config.network_mode.starts_with("container:") || record.config.network_disabled {
         return Ok(());
     }
-    let netns = Netns::of(init_pid).map_err(|error| Error::of(Kind::Internal, &error))?;
+    let netns = Netns::of(init_pid).map_err(|error| {
+        // An init that is gone has failed by itself, at a mount; its shim knows why.
+        let gone = std::io::Error::from_raw_os_error(error.errno().unwrap_or_default()).kind();
+        let reason = (gone == std::io::ErrorKind::NotFound).then(|| shim.start().err()).flatten();
+        reason.map_or_else(|| Error::of(Kind::Internal, &error).into(), Failed::from)
+    })?;
     let mut configs = networks::endpoint_configs(record)?;
     engine.networks.choose_routes(&mut configs);
     for config in configs {

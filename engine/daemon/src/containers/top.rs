@@ -47,18 +47,41 @@ pub(crate) async fn top(call: Call) -> Reply {
     reply::json(&json!({ "Titles": titles, "Processes": processes }))
 }
 
-/// Refuses a format without process ids, by which the container's are found.
+/// Refuses arguments by which process ids, by which the container's are found, could be mistaken.
 fn check(arguments: &str) -> Result<(), Error> {
     if arguments.contains('\0') || arguments.len() > 4096 {
         return Err(Error::invalid("ps: the arguments are too long or have a zero byte"));
+    }
+    // Another column that is called as the ids' is.
+    for (at, _) in arguments.match_indices('=') {
+        let (before, after) =
+            (arguments.get(..at).unwrap_or_default(), arguments.get(at + 1..).unwrap_or_default());
+        let column = before.rsplit(|c: char| c.is_whitespace() || c == ',').next().unwrap_or_default();
+        let title = after.trim_start();
+        if title.starts_with("PID") && column != "pid" {
+            let title = title.split_whitespace().next().unwrap_or_default();
+            return Err(Error::invalid(format!("specifying \"{column}={title}\" is not allowed")));
+        }
     }
     Ok(())
 }
 
 type Table = (Vec<String>, Vec<Vec<String>>);
 
+/// The container's rows of what ps says of the whole host. Some options have it look at its own terminal's processes only
+/// (`ps o pid,cmd`); where that shows nothing of the container, it is asked for the container's by their numbers.
 fn table(arguments: &str, pids: &HashSet<u32>, trace: &Trace) -> Result<Table, Error> {
-    let text = ps(arguments, trace)?;
+    let all = ps(arguments, trace).and_then(|text| rows(&text, pids));
+    if all.as_ref().is_ok_and(|(_, processes)| !processes.is_empty()) {
+        return all;
+    }
+    let mut list: Vec<String> = pids.iter().map(u32::to_string).collect();
+    list.sort_unstable();
+    let only = format!("{arguments} -q {}", list.join(","));
+    ps(&only, trace).and_then(|text| rows(&text, pids)).or(all)
+}
+
+fn rows(text: &str, pids: &HashSet<u32>) -> Result<Table, Error> {
     let mut lines = text.lines();
     let titles: Vec<String> =
         lines.next().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
@@ -76,7 +99,7 @@ fn table(arguments: &str, pids: &HashSet<u32>, trace: &Trace) -> Result<Table, E
     Ok((titles, processes))
 }
 
-/// What the host's ps says: all processes of the host, for it knows nothing of containers.
+/// What the host's ps says; it knows nothing of containers.
 fn ps(arguments: &str, trace: &Trace) -> Result<String, Error> {
     let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
     let file = std::env::split_paths(&path).map(|folder| folder.join("ps")).find(|file| file.is_file());

@@ -13,7 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use glassdock_kernel::mount::{self, Attributes, Overlay};
+use glassdock_kernel::mount::{self, Overlay, Words};
 use glassdock_kernel::path::{Place, Root};
 use glassdock_kernel::process::Process;
 use glassdock_trace::{Body, Trace};
@@ -132,7 +132,7 @@ fn stack(container: &Container, record: &Record, write: bool) -> Overlay {
 struct Bind {
     source: String,
     destination: String,
-    read_only: bool,
+    options: Words,
 }
 
 /// The binds of a stopped container whose sources are there, the outer before the inner.
@@ -143,8 +143,8 @@ fn binds(container: &Container, record: &Record) -> Result<Vec<Bind>, Error> {
         let Some(source) = mount.source.filter(|source| is_bind && Path::new(source).exists()) else {
             continue;
         };
-        let read_only = mount.options.iter().any(|option| option == "ro");
-        binds.push(Bind { source, destination: mount.destination, read_only });
+        let options = Words::parse(mount.options.iter().map(String::as_str));
+        binds.push(Bind { source, destination: mount.destination, options });
     }
     Ok(binds)
 }
@@ -157,13 +157,16 @@ fn put_told(trace: &Trace, root: &Root, record: &Record, bind: &Bind) -> Result<
     let body = Body::VolumeMount {
         name: point.name.clone(),
         target: point.destination.clone(),
-        read_only: bind.read_only,
+        read_only: bind.options.attributes.read_only,
     };
     trace.step(body, |span| put(span.trace(), root, bind))
 }
 
 fn put(trace: &Trace, root: &Root, bind: &Bind) -> Result<(), Error> {
-    let source = Place::open(Path::new(&bind.source))?;
+    let source = match bind.options.data.iter().find(|(key, _)| key == "inside") {
+        Some((_, inside)) => mount::part_of(Path::new(&bind.source), Path::new(inside))?,
+        None => Place::open(Path::new(&bind.source))?,
+    };
     let destination = Path::new(&bind.destination);
     let target = if source.is_dir()? {
         root.create_dir_all(destination, 0o755)
@@ -171,6 +174,5 @@ fn put(trace: &Trace, root: &Root, bind: &Bind) -> Result<(), Error> {
         root.create_file(destination, 0o644)
     };
     let target = target.map_err(|error| Error::of(Kind::Internal, &error))?;
-    let attributes = Attributes { read_only: bind.read_only, ..Attributes::default() };
-    Ok(mount::bind(trace, &source, &target, true, attributes)?)
+    Ok(mount::bind(trace, &source, &target, bind.options.recursive, bind.options.attributes)?)
 }

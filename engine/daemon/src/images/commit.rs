@@ -28,13 +28,13 @@ struct Wish {
 }
 
 pub(crate) async fn commit(mut call: Call) -> Reply {
+    let body: Option<Option<ContainerConfig>> = call.json_or_empty().await?;
+    let reference = named(call.query("repo"), call.query("tag"))?;
     let name = call.query("container").unwrap_or_default();
     if name.is_empty() {
         return Err(Error::invalid("invalid container name or ID: value is empty"));
     }
     let container = call.engine.containers.find(name)?;
-    let reference = named(call.query("repo"), call.query("tag"))?;
-    let body: Option<Option<ContainerConfig>> = call.json_or_empty().await?;
     let record = container.record();
     let mut process = process_of(body.flatten().as_ref().unwrap_or(&record.config))?;
     instructions::apply(call.query_all("changes"), &mut process)?;

@@ -6,6 +6,8 @@ mod support;
 
 mod absent;
 
+mod binds;
+
 mod build;
 
 mod build_hostile;
@@ -39,6 +41,8 @@ mod operations;
 mod options;
 
 mod orphans;
+
+mod requests;
 
 mod restart;
 

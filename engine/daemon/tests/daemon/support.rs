@@ -180,6 +180,18 @@ impl Lab {
         Some((status, if chunked { without_chunks(body) } else { body.to_owned() }))
     }
 
+    /// As [`Lab::raw`], of an answer that goes on: only its head, as it came.
+    pub(crate) fn raw_head(&self, request: &str) -> (UnixStream, String) {
+        let mut stream = UnixStream::connect(self.socket()).expect("a daemon");
+        stream.write_all(request.as_bytes()).expect("a request");
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|count| count == 1) {
+            head.extend_from_slice(&byte);
+        }
+        (stream, String::from_utf8_lossy(&head).into_owned())
+    }
+
     /// Creates a container of BusyBox; returns its id.
     pub(crate) fn create(&self, name: &str, command: &[&str]) -> String {
         let body = serde_json::json!({ "Image": "busybox", "Cmd": command }).to_string();

@@ -62,3 +62,26 @@ fn an_image_of_another_platform_is_neither_saved_nor_loaded() {
     assert!(loaded.status.success(), "{loaded:?}");
     assert_eq!(lab.request("GET", "/images/busybox/json", "").0, 200);
 }
+
+#[test]
+fn older_clients_get_the_defaults_that_they_expect() {
+    let Some(lab) = lab() else { return };
+    let made = |version: &str, body: &str| {
+        let (status, made) = lab.json("POST", &format!("/{version}/containers/create"), body);
+        assert_eq!(status, 201, "{made}");
+        let seen = lab.inspect(made["Id"].as_str().expect("an id"));
+        (seen, made["Warnings"].clone())
+    };
+    let ipc = |version| made(version, r#"{"Image":"busybox"}"#).0["HostConfig"]["IpcMode"].clone();
+    assert_eq!((ipc("v1.39"), ipc("v1.40")), ("shareable".into(), "private".into()));
+    let body = r#"{"Image":"busybox","MacAddress":"02:42:0a:00:00:09"}"#;
+    let (old, new) = (made("v1.43", body), made("v1.44", body));
+    assert!(old.1.as_array().is_some_and(Vec::is_empty), "{}", old.1);
+    assert!(new.1.to_string().contains("MacAddress field is now deprecated"), "{}", new.1);
+    let two = r#"{"Image":"busybox","NetworkingConfig":{"EndpointsConfig":{"a":{},"b":{}}}}"#;
+    let (status, said) = lab.request("POST", "/v1.43/containers/create", two);
+    assert!(
+        status == 400 && said.contains("cannot be created with multiple network endpoints: a, b"),
+        "{said}"
+    );
+}

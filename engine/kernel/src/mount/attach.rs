@@ -53,6 +53,8 @@ impl AsFd for Detached {
 pub struct Attributes {
     /// Nothing can be written through it.
     pub read_only: bool,
+    /// Nor through the mounts below it, where `read_only` is set for a copy of a tree.
+    pub read_only_below: bool,
     /// Set-user-id bits and file capabilities don't count.
     pub no_suid: bool,
     /// Device nodes don't open.
@@ -129,7 +131,8 @@ impl Propagation {
 }
 
 /// Copies the tree below a place, as `mount --bind` (one mount) or `--rbind` (`recursive`) does,
-/// without attaching it: open_tree(2) with `OPEN_TREE_CLONE`. The attributes go to all copies.
+/// without attaching it: open_tree(2) with `OPEN_TREE_CLONE`. The attributes go to all copies, but
+/// `read_only` only to the uppermost unless `read_only_below` says more.
 ///
 /// Not traced: nothing in the tree changes before [`attach`].
 ///
@@ -144,17 +147,32 @@ pub fn clone_tree(source: &Place, recursive: bool, attributes: Attributes) -> Re
     }
     let path = source.path().display().to_string();
     let fd = open_tree(source, "", flags).map_err(|error| Error::call("open_tree", &path, error))?;
-    if attributes != Attributes::default() {
-        set_attributes(
-            fd.as_fd(),
-            &path,
-            Change { set: attributes.bits().bits().into(), recursive, ..Change::default() },
-        )?;
+    let set = |attributes: Attributes, recursive| match attributes.bits() {
+        bits if bits.is_empty() => Ok(()),
+        bits => {
+            let change = Change { set: bits.bits().into(), recursive, ..Change::default() };
+            set_attributes(fd.as_fd(), &path, change)
+        }
+    };
+    let everywhere = attributes.read_only && attributes.read_only_below;
+    set(Attributes { read_only: everywhere, ..attributes }, recursive)?;
+    if attributes.read_only && !everywhere {
+        set(Attributes { read_only: true, ..Attributes::default() }, false)?;
     }
     let mut names = vec![if recursive { "rbind" } else { "bind" }.to_owned()];
     names.extend(attributes.names());
     let what = Description { fstype: Some("bind".to_owned()), source: Some(path), flags: names, data: None };
     Ok(Detached { fd, what })
+}
+
+/// A folder or file of a volume, from which nothing leads out: what lies there may be swapped at any moment by whoever
+/// writes into the volume, so it is opened once, and never named again.
+///
+/// # Errors
+///
+/// `EXDEV` if a link leads out of the volume, and those of openat2(2).
+pub fn part_of(volume: &std::path::Path, inside: &std::path::Path) -> Result<Place> {
+    Root::open(volume)?.resolve_beneath(inside)
 }
 
 /// Copies the tree below a place to another: [`clone_tree`] and [`attach`].
@@ -287,7 +305,8 @@ pub fn readonly_path(trace: &Trace, root: &Root, inside: &Path) -> Result<()> {
         found => found?,
     };
     trace.step(body, |span| {
-        bind(span.trace(), &place, &place, true, Attributes { read_only: true, ..Attributes::default() })
+        let sealed = Attributes { read_only: true, read_only_below: true, ..Attributes::default() };
+        bind(span.trace(), &place, &place, true, sealed)
     })
 }
 

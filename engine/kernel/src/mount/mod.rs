@@ -39,7 +39,7 @@ mod words;
 pub use apart::{apart, clone_elsewhere, root_of};
 pub use attach::{
     Attributes, Detached, Propagation, attach, attach_numbered, bind, clone_tree, detach, make_private,
-    readonly_path, remount_readonly, set_propagation,
+    part_of, readonly_path, remount_readonly, set_propagation,
 };
 pub(crate) use filesystem::knows_filesystem;
 pub use filesystem::{cgroup, devpts, filesystem, filesystem_detached, mqueue, proc, sysfs};

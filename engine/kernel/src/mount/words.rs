@@ -37,8 +37,9 @@ impl Words {
     fn take(&mut self, word: &str) {
         let attributes = &mut self.attributes;
         match word {
-            "ro" | "rro" => attributes.read_only = true,
-            "rw" => attributes.read_only = false,
+            "ro" => (attributes.read_only, attributes.read_only_below) = (true, false),
+            "rro" => (attributes.read_only, attributes.read_only_below) = (true, true),
+            "rw" | "rrw" => (attributes.read_only, attributes.read_only_below) = (false, false),
             "nosuid" => attributes.no_suid = true,
             "suid" => attributes.no_suid = false,
             "nodev" => attributes.no_dev = true,
@@ -92,6 +93,18 @@ mod tests {
         assert!(words.recursive && words.bind);
         assert_eq!(words.propagation, Some((Propagation::Slave, true)));
         assert_eq!(words.data, [("size".into(), "64m".into()), ("newinstance".into(), String::new())]);
+    }
+
+    #[test]
+    fn read_only_goes_down_only_if_it_is_said() {
+        let read_only = |words: &[&str]| {
+            let attributes = Words::parse(words.iter().copied()).attributes;
+            (attributes.read_only, attributes.read_only_below)
+        };
+        assert_eq!(read_only(&["rbind", "ro"]), (true, false));
+        assert_eq!(read_only(&["rbind", "rro"]), (true, true));
+        assert_eq!(read_only(&["rro", "ro"]), (true, false));
+        assert_eq!(read_only(&["rro", "rw"]), (false, false));
     }
 
     #[test]

@@ -179,12 +179,18 @@ fn read_only() {
         .unwrap();
     fs::write(inner.join("file"), "").unwrap();
     let copy = folder(work.join("copy"));
-    let attributes = Attributes { read_only: true, no_atime: true, ..Attributes::default() };
+    let attributes =
+        Attributes { read_only: true, read_only_below: true, no_atime: true, ..Attributes::default() };
     let source = Place::open(&work.join("tree")).unwrap();
     mount::bind(&off(), &source, &Place::open(&copy).unwrap(), true, attributes).unwrap();
     for path in [copy.join("x"), copy.join("inner/x")] {
         assert_eq!(fs::write(path, "").unwrap_err().raw_os_error(), Some(libc::EROFS));
     }
+    let shallow = folder(work.join("shallow"));
+    let uppermost = Attributes { read_only: true, ..Attributes::default() };
+    mount::bind(&off(), &source, &Place::open(&shallow).unwrap(), true, uppermost).unwrap();
+    assert_eq!(fs::write(shallow.join("x"), "").unwrap_err().raw_os_error(), Some(libc::EROFS));
+    fs::write(shallow.join("inner/x"), "").unwrap();
     fs::write(inner.join("x"), "").unwrap();
     mount::remount_readonly(&off(), &Place::open(&inner).unwrap(), false).unwrap();
     assert_eq!(fs::write(inner.join("y"), "").unwrap_err().raw_os_error(), Some(libc::EROFS));

@@ -51,6 +51,8 @@ pub(crate) struct Init<'a> {
 pub(crate) struct Made {
     /// The container's root, attached; from the step `root` to `pivot`.
     pub(crate) root: Option<(mount::Detached, Root)>,
+    /// Copies of the sources of shared binds, by their places in the bundle's list; from the step `propagation` to `mounts`.
+    pub(crate) shared: std::collections::BTreeMap<usize, mount::Detached>,
     /// Variables whose values are secret, from the step `secrets` on.
     pub(crate) secrets: Vec<std::ffi::OsString>,
     /// The step in which the root was attached.

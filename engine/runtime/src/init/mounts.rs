@@ -16,9 +16,10 @@ use crate::oci::Mount;
 /// of binds are the host's. Each target is found with openat2(2) inside the root, so no link in an image leads out.
 pub(super) fn mount_all(init: &mut Init<'_>) -> Step {
     let root = init.root()?;
-    for mount in &init.spec.mounts {
-        mount_one(&init.trace, root, init.folder, mount)?;
+    for (index, mount) in init.spec.mounts.iter().enumerate() {
+        mount_one(&init.trace, root, init.folder, mount, init.made.shared.get(&index))?;
     }
+    init.made.shared.clear();
     Ok(())
 }
 
@@ -43,11 +44,17 @@ pub(super) fn is_bind(mount: &Mount) -> bool {
         || mount.options.iter().any(|option| option == "bind" || option == "rbind")
 }
 
-fn mount_one(trace: &Trace, root: &Root, folder: &Path, mount: &Mount) -> Step {
+fn mount_one(
+    trace: &Trace,
+    root: &Root,
+    folder: &Path,
+    mount: &Mount,
+    copied: Option<&mount::Detached>,
+) -> Step {
     let options = Words::parse(mount.options.iter().map(String::as_str));
     let destination = Path::new(&mount.destination);
     if is_bind(mount) {
-        return bind(trace, root, folder, mount, &options);
+        return bind(trace, root, folder, mount, &options, copied);
     }
     let target = root.create_dir_all(destination, 0o755)?;
     let attributes = options.attributes;
@@ -69,8 +76,55 @@ fn mount_one(trace: &Trace, root: &Root, folder: &Path, mount: &Mount) -> Step {
 /// The option of a bind that says in which mount namespace its source lies, a folder there: `namespace=/proc/4711/ns/mnt`.
 const NAMESPACE: &str = "namespace";
 
+/// The option of a bind that says which part of its source is meant, which may not lead out of it: `inside=folder/file`.
+const INSIDE: &str = "inside";
+
+/// What a bind shows.
+fn source_of(folder: &Path, source: &str, options: &Words) -> Result<Place, Failure> {
+    let source = folder.join(source);
+    let Some((_, inside)) = options.data.iter().find(|(key, _)| key == INSIDE) else {
+        return Ok(Place::open(&source)?);
+    };
+    mount::part_of(&source, Path::new(inside)).map_err(|error| {
+        let kind = error.errno().map(|errno| std::io::Error::from_raw_os_error(errno).kind());
+        let words = if kind == Some(std::io::ErrorKind::CrossesDevices) {
+            format!(
+                "path concatenation escapes the base directory, base: {}, subpath: {inside}",
+                source.display()
+            )
+        } else {
+            format!("cannot access path {inside}: {error}")
+        };
+        Failure::Invalid(words)
+    })
+}
+
+/// Copies the sources of binds that stay shared with the host; mount_namespaces(7).
+///
+/// Before the namespace is cut loose: what is copied afterwards belongs to a peer group of its own, and the host sees
+/// nothing of what is mounted below it.
+pub(super) fn copy_shared(init: &mut Init<'_>) {
+    for (index, mount) in init.spec.mounts.iter().enumerate() {
+        let options = Words::parse(mount.options.iter().map(String::as_str));
+        let shared = matches!(options.propagation, Some((mount::Propagation::Shared, _)));
+        let Some(source) = mount.source.as_deref().filter(|_| shared && is_bind(mount)) else { continue };
+        // What can't be copied is told when it is mounted.
+        let Ok(source) = source_of(init.folder, source, &options) else { continue };
+        if let Ok(copy) = mount::clone_tree(&source, options.recursive, options.attributes) {
+            init.made.shared.insert(index, copy);
+        }
+    }
+}
+
 /// Shows a file or directory of the host in the container.
-fn bind(trace: &Trace, root: &Root, folder: &Path, mount: &Mount, options: &Words) -> Step {
+fn bind(
+    trace: &Trace,
+    root: &Root,
+    folder: &Path,
+    mount: &Mount,
+    options: &Words,
+    copied: Option<&mount::Detached>,
+) -> Step {
     let source = mount.source.as_deref().filter(|source| !source.is_empty());
     let source = source.ok_or_else(|| {
         Failure::Invalid(format!("the bind mount at {:?} has no source", mount.destination))
@@ -83,14 +137,21 @@ fn bind(trace: &Trace, root: &Root, folder: &Path, mount: &Mount, options: &Word
         mount::attach(trace, &copy, &target)?;
         return propagate(trace, root, destination, options);
     }
-    let source = Place::open(&folder.join(source))?;
+    let source = source_of(folder, source, options)?;
     let target = if source.is_dir()? {
         root.create_dir_all(destination, 0o755)?
     } else {
         root.create_file(destination, 0o644)?
     };
-    let copy = mount::clone_tree(&source, options.recursive, options.attributes)?;
-    mount::attach(trace, &copy, &target).map_err(|error| {
+    let own;
+    let copy = match copied {
+        Some(copy) => copy,
+        None => {
+            own = mount::clone_tree(&source, options.recursive, options.attributes)?;
+            &own
+        }
+    };
+    mount::attach(trace, copy, &target).map_err(|error| {
         if source.is_dir().ok() == target.is_dir().ok() {
             return Failure::from(error);
         }

@@ -31,6 +31,7 @@ pub(super) fn cut_propagation(init: &mut Init<'_>) -> Step {
     if !init.new.contains(Kind::Mount) {
         return Err(Failure::Invalid("a container takes a new mount namespace".to_owned()));
     }
+    super::mounts::copy_shared(init);
     Ok(mount::set_propagation(&init.trace, &Place::open(Path::new("/"))?, now, true)?)
 }
 
