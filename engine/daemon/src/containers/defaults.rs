@@ -3,7 +3,7 @@
 use glassdock_runtime::oci::Mount;
 
 /// Paths that are hidden: they tell of the host, or reach it.
-pub const MASKED_PATHS: [&str; 11] = [
+pub const MASKED_PATHS: [&str; 12] = [
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -15,6 +15,7 @@ pub const MASKED_PATHS: [&str; 11] = [
     "/proc/sched_debug",
     "/proc/scsi",
     "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 ];
 
 /// Paths that can be read and not changed: they belong to the whole machine.
