@@ -15,7 +15,7 @@
 //!
 //! Snapshots and `trace diff` use this, and only this.
 
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value};
@@ -101,11 +101,18 @@ fn sorted(tree: &Tree, places: &[usize]) -> Vec<usize> {
     if nodes.len() > SORT_LIMIT || nodes.len() != places.len() {
         return places.to_vec();
     }
+    // An image's config, a JSON text, is pushed when all layers are there.
+    let configs: BTreeSet<String> = nodes
+        .iter()
+        .filter(|node| matches!(&node.body, Body::BlobUpload { media_type: Some(kind), .. } if kind.ends_with("+json")))
+        .filter_map(|node| digest_of(node))
+        .collect();
+    let asks_for_config = |node: &Node| blob_asked_for(node).is_some_and(|digest| configs.contains(digest));
     let mut waits = vec![0_usize; nodes.len()];
     let mut leads: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (late, node) in nodes.iter().enumerate() {
         for (early, before) in nodes.iter().enumerate().take(late) {
-            if !are_independent(before, node)
+            if (!are_independent(before, node) || asks_for_config(before) || asks_for_config(node))
                 && let (Some(wait), Some(lead)) = (waits.get_mut(late), leads.get_mut(early))
             {
                 *wait += 1;
@@ -113,7 +120,10 @@ fn sorted(tree: &Tree, places: &[usize]) -> Vec<usize> {
             }
         }
     }
-    let key = |at: usize| nodes.get(at).map(|node| std::cmp::Reverse((rank(node), at)));
+    // How large a blob is that is asked for tells whoever sends it afterwards.
+    let sizes: BTreeMap<String, u64> =
+        nodes.iter().filter_map(|node| Some((digest_of(node)?, size_of(node)?))).collect();
+    let key = |at: usize| nodes.get(at).map(|node| std::cmp::Reverse((rank(node, &sizes), at)));
     let mut free: BinaryHeap<_> =
         waits.iter().enumerate().filter(|(_, wait)| **wait == 0).filter_map(|(at, _)| key(at)).collect();
     let mut order = Vec::with_capacity(nodes.len());
@@ -153,6 +163,13 @@ pub fn are_independent(a: &Node, b: &Node) -> bool {
     if side_by_side(a) && side_by_side(b) {
         return true;
     }
+    // Whether a registry has a blob is asked while others are asked for, and uploaded.
+    match (blob_asked_for(a), blob_asked_for(b)) {
+        (Some(one), Some(other)) => return one != other,
+        (Some(asked), None) if side_by_side(b) => return digest_of(b).is_none_or(|digest| digest != asked),
+        (None, Some(asked)) if side_by_side(a) => return digest_of(a).is_none_or(|digest| digest != asked),
+        _ => {}
+    }
     let makes_network = |node: &Node| {
         node.actor == Actor::Daemon
             && (matches!(node.kind(), Kind::NamespaceJoin | Kind::PortPublish)
@@ -174,12 +191,28 @@ pub fn are_independent(a: &Node, b: &Node) -> bool {
         || either(&|node| asks(node, "/start"), &|node| asks(node, "/wait"))
 }
 
+/// The digest of the blob that a registry is asked for without its content.
+fn blob_asked_for(node: &Node) -> Option<&str> {
+    match &node.body {
+        Body::RegistryRequest { method, url, .. } if method == "HEAD" => {
+            url.rsplit_once("/blobs/").map(|(_, digest)| digest)
+        }
+        _ => None,
+    }
+}
+
+/// The digest of the blob that a step sends or gets.
+fn digest_of(node: &Node) -> Option<String> {
+    render::fields(&node.body).get("digest")?.as_str().map(str::to_owned)
+}
+
 /// The place of a step among those that it is independent of: its kind, then what
 /// is the same in every run and on every host. Digests come last: they differ where
 /// the host's programs are part of an image, but sizes then seldom change places.
-fn rank(node: &Node) -> (Kind, u64, String) {
+fn rank(node: &Node, sizes: &BTreeMap<String, u64>) -> (Kind, u64, String) {
     let fields = render::fields(&node.body);
-    let number = ["size", "bytes"].iter().find_map(|name| fields.get(*name)?.as_u64()).unwrap_or(0);
+    let asked = blob_asked_for(node).and_then(|digest| sizes.get(digest).copied());
+    let number = asked.or_else(|| size_of(node)).unwrap_or(0);
     let text = ["media_type", "digest", "chain_id", "path"]
         .iter()
         .filter_map(|name| fields.get(*name)?.as_str())
@@ -190,6 +223,12 @@ fn rank(node: &Node) -> (Kind, u64, String) {
         _ => node.kind(),
     };
     (kind, number, text)
+}
+
+/// How much a step moves.
+fn size_of(node: &Node) -> Option<u64> {
+    let fields = render::fields(&node.body);
+    ["size", "bytes"].iter().find_map(|name| fields.get(*name)?.as_u64())
 }
 
 /// Gives names to all ids and digests, in the order of the table of rules.
@@ -345,6 +384,41 @@ mod tests {
         let mut changed = samples::run();
         changed.retain(|event| event.body.kind() != Kind::LayerMount);
         assert_ne!(text(&changed), text(&samples::run()));
+    }
+
+    #[test]
+    fn a_push_asks_for_its_layers_in_any_order() {
+        let ask = |letter| Body::RegistryRequest {
+            method: "HEAD".into(),
+            url: format!("http://127.0.0.1:5000/v2/a/blobs/{}", digest(letter)),
+            status: Some(404),
+            sent: None,
+            received: None,
+            attempt: 1,
+        };
+        let send = |letter, size| Body::BlobUpload { digest: digest(letter), size, media_type: None };
+        let told = |order: &[&Body]| {
+            let mut script = Script::default();
+            for body in order {
+                script.begin(Actor::Daemon, (*body).clone()).end(Actor::Daemon);
+            }
+            text(&script.events)
+        };
+        let (ask_a, ask_b, send_a, send_b) = (ask('a'), ask('b'), send('a', 10), send('b', 20));
+        let one = told(&[&ask_a, &ask_b, &send_a, &send_b]);
+        assert_eq!(one, told(&[&ask_b, &ask_a, &send_a, &send_b]));
+        assert_eq!(one, told(&[&ask_a, &send_a, &ask_b, &send_b]));
+        assert_eq!(one, told(&[&ask_b, &send_b, &ask_a, &send_a]));
+        // The config comes last in any case, though it is the smallest.
+        let config = Body::BlobUpload {
+            digest: digest('c'),
+            size: 1,
+            media_type: Some("application/vnd.oci.image.config.v1+json".into()),
+        };
+        let whole = told(&[&ask_b, &ask_a, &send_a, &send_b, &ask('c'), &config]);
+        assert!(whole.starts_with(&one), "{whole}");
+        // But a blob that is sent unasked is another matter.
+        assert_ne!(one, told(&[&send_a, &ask_a, &ask_b, &send_b]));
     }
 
     #[test]
