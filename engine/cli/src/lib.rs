@@ -25,6 +25,11 @@
 //! standard output. No request is sent that the command does not need: a
 //! whole `run` is five (create, attach, wait, start, and the word that it is over).
 
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "whoever reads this reads the modules too; nothing of them is public"
+)]
+
 mod words;
 
 mod commands;

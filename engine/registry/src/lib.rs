@@ -16,7 +16,7 @@
 //! - [`seed`] builds the images that the lessons need, from code, always with the same digests;
 //! - [`client`] resolves, pulls and pushes. Its transport is one of the engine's three
 //!   doors: no request to a registry can be made without its event in the trace;
-//! - [`thread`] does what blocks, for this room and the daemon's.
+//! - [`task`] begins what goes on beside its asker, or blocks: for this room, the daemon's and the client's.
 //!
 //! Invariants:
 //!
