@@ -2,7 +2,6 @@
 
 use crate::client::Client;
 use crate::config::Config;
-use crate::rooms::Rooms;
 use crate::show::output::Output;
 
 /// What every command has at hand.
@@ -16,6 +15,4 @@ pub(crate) struct Context {
     pub config: Config,
     /// Whether `--trace` or `--step` write to the terminal while the command runs.
     pub watched: bool,
-    /// The rooms inside this program.
-    pub rooms: Rooms,
 }

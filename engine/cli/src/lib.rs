@@ -146,10 +146,14 @@ async fn perform(
     let host = Host::choose(global.last("host"), program)?;
     let operation = own::operation::Operation::new(program, argv);
     let mut cx = at_hand(program, global, host, operation.headers());
-    cx.rooms = rooms;
     let watch = own::live::Watch::begin(&cx.client, &operation, global, args).await?;
     cx.watched = watch.is_open();
-    let result = commands::run(&mut cx, args).await;
+    let result = match rooms {
+        Some(inside) if args.spec.name() == rooms::ASKS_REGISTRIES => {
+            (inside.inspect_manifest)(&mut cx, args).await
+        }
+        _ => commands::run(&mut cx, args).await,
+    };
     let flushed = cx.out.flush();
     let result = result.and(flushed);
     let status = result.as_ref().map_or_else(|failure| failure.status, |()| 0);
@@ -174,13 +178,7 @@ fn at_hand(
     headers: Vec<(&'static str, String)>,
 ) -> Context {
     let client = Client::new(host, program, headers);
-    Context {
-        client,
-        out: Output::default(),
-        config: Config::new(global.text("config")),
-        watched: false,
-        rooms: None,
-    }
+    Context { client, out: Output::default(), config: Config::new(global.text("config")), watched: false }
 }
 
 fn unknown(program: &'static str, words: &[String]) -> Result<(), Failure> {

@@ -65,8 +65,6 @@ use serde_json::Value;
 
 use crate::context::Context;
 use crate::failure::Failure;
-use crate::own;
-use crate::rooms;
 use crate::show::output;
 use crate::words::Args;
 
@@ -102,10 +100,6 @@ pub(crate) async fn run(cx: &mut Context, args: &Args) -> Result<(), Failure> {
         "pull" => Box::pin(pull::pull(cx, args)).await,
         "build" => Box::pin(build::build(cx, args)).await,
         "push" => Box::pin(pull::push(cx, args)).await,
-        rooms::ASKS_REGISTRIES => match cx.rooms {
-            Some(inside) => (inside.inspect_manifest)(cx, args).await,
-            None => own::engine(),
-        },
         "search" => Box::pin(search::search(cx, args)).await,
         "inspect" | "container inspect" | "image inspect" | "network inspect" | "volume inspect" => {
             Box::pin(inspect::inspect(cx, args)).await
