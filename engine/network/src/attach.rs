@@ -85,16 +85,13 @@ impl Networks {
     ///
     /// What the storage refuses.
     pub fn set_names(&self, container: &str, network: &str, names: Vec<String>) -> Result<(), Error> {
-        let renamed = {
-            let mut state = self.state();
-            let mut endpoints = state.endpoints.values_mut();
-            let own = endpoints.find(|found| found.container == container && found.network_name == network);
-            own.map(|endpoint| {
-                endpoint.names = names;
-                endpoint.clone()
-            })
-        };
-        renamed.map_or(Ok(()), |endpoint| self.keep(&key(&endpoint), &endpoint))
+        let mut state = self.state();
+        let mut endpoints = state.endpoints.values_mut();
+        let own = endpoints.find(|found| found.container == container && found.network_name == network);
+        let Some(endpoint) = own else { return Ok(()) };
+        endpoint.names = names;
+        // Under the lock: one that is forgotten meanwhile must not be remembered again.
+        self.keep(&key(endpoint), endpoint)
     }
 
     /// What a container has, in the order of its links: `eth0` first.
@@ -248,9 +245,10 @@ impl Networks {
     /// Gives address and ports back.
     pub(crate) fn forget(&self, endpoint: &Endpoint) -> Result<(), Error> {
         self.give_ports_back(endpoint);
+        let mut state = self.state();
         // The document goes first: an address is free again only when nobody remembers it as taken.
         let removed = self.unkeep(&key(endpoint));
-        self.state().endpoints.remove(&(endpoint.container.clone(), endpoint.network.clone()));
+        state.endpoints.remove(&(endpoint.container.clone(), endpoint.network.clone()));
         removed
     }
 }

@@ -1,12 +1,15 @@
 //! `ContainerRename`, `ContainerUpdate`: what can be changed after the create.
 
 use serde::Deserialize;
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::model::{HostConfig, Resources, RestartPolicy};
 use super::record::Status;
 use super::{merge, names, networks, resources};
 use crate::call::{ApiVersion, Call};
+use crate::engine::Engine;
 use crate::error::{Error, Kind};
 use crate::reply::{self, Reply};
 
@@ -26,10 +29,14 @@ pub(crate) async fn rename(call: Call) -> Reply {
     }
     let old = call.engine.containers.rename(&container, name).map_err(new)?;
     let record = container.record();
-    for (network, settings) in &record.networks {
-        let names = networks::endpoint_names(&record, network, settings);
-        call.engine.networks.set_names(&record.id, network, names).map_err(networks::failed)?;
-    }
+    let renamed = move |engine: &Arc<Engine>| -> Result<(), Error> {
+        for (network, settings) in &record.networks {
+            let names = networks::endpoint_names(&record, network, settings);
+            engine.networks.set_names(&record.id, network, names).map_err(networks::failed)?;
+        }
+        Ok(())
+    };
+    call.engine.blocking(renamed).await?;
     container.emit(&call.engine, "rename", &[("oldName", format!("/{old}"))]);
     reply::done()
 }
