@@ -148,10 +148,10 @@ impl Stage {
             }
             Ended::Failed(code) => {
                 // A client that hears of it leaves, and its build ends with that.
-                shared.write_down().await?;
+                let written = shared.write_down().await;
                 let words = format!("The command '{}' returned a non-zero code: {code}", argv.join(" "));
                 self.words.failed(code, &words);
-                Ok(false)
+                written.map(|()| false)
             }
         }
     }
