@@ -2,7 +2,6 @@
 //! blocks. A pipe of a few pieces stands between them, so that memory stays flat
 //! whatever the archive's size.
 
-use glassdock_registry::task;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, StreamExt, stream};
+use glassdock_registry::task;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 

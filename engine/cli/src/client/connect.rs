@@ -1,9 +1,9 @@
 //! Opening a connection, and saying clearly why one can't be opened.
 
-use glassdock_registry::task;
 use std::io;
 use std::path::Path;
 
+use glassdock_registry::task;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpStream, UnixStream};

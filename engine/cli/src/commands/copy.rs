@@ -8,13 +8,13 @@
 //! | a file        | in its place          | refused                    | refused            |
 //! | nothing there | made, by that name    | made, by that name         | made, by that name |
 
-use glassdock_registry::task;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 
 use base64::Engine as _;
 use bytes::Bytes;
+use glassdock_registry::task;
 use http::Method;
 use serde_json::Value;
 use tokio::sync::mpsc;

@@ -9,9 +9,9 @@
 //! The end of standard input closes our half of the connection: the process reads
 //! an end of file and may go on to write. The container's end closes the other.
 
-use glassdock_registry::task::{self, Task};
 use std::io::{self, Read, Write};
 
+use glassdock_registry::task::{self, Task};
 use http::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;

@@ -14,12 +14,12 @@
 //! query (which others log), no trace, no layer, and no database. A file of a secret lies in the
 //! run folder, which machines keep in memory, as long as the command runs that sees it.
 
-use glassdock_registry::task;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
+use glassdock_registry::task;
 use http::StatusCode;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;

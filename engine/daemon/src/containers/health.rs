@@ -14,10 +14,10 @@
 //!
 //! See the Engine API, `Health` and `HealthConfig`.
 
-use glassdock_registry::task;
 use std::sync::Arc;
 use std::time::Duration;
 
+use glassdock_registry::task;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 

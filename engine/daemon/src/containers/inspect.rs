@@ -28,11 +28,8 @@ pub(crate) async fn inspect(call: Call) -> Reply {
 #[must_use]
 pub fn sizes(container: &Container) -> (u64, u64) {
     let upper = container.bundle.path("upper");
-    // What every container is furnished with is nobody's; all of it but a link is empty.
-    let link = upper.join("etc/mtab");
-    let furnished = |path: &Path| {
-        path == link && std::fs::read_link(path).is_ok_and(|target| target.as_os_str() == "/proc/mounts")
-    };
+    // What every container is furnished with is nobody's.
+    let furnished = |path: &Path| glassdock_image::layer::is_furnished(&upper, path);
     let own = crate::system::disk::size_without(&upper, furnished);
     let layers = container.look(|record| record.layers.clone());
     let all = layers.iter().map(|layer| crate::system::disk::size_of(layer)).fold(own, u64::saturating_add);

@@ -356,7 +356,7 @@ fn of_point(record: &Record, point: &MountPoint) -> Mount {
         source: Some(point.source.clone()),
         options: [extent.to_owned(), propagation.to_owned(), access.to_owned()]
             .into_iter()
-            .chain(inside.map(|path| format!("inside={path}")))
+            .chain(inside.map(|path| format!("{}={path}", glassdock_runtime::INSIDE)))
             .collect(),
     }
 }

@@ -4,12 +4,12 @@
 //! What comes from the client is the process's input, watched for the keys that
 //! detach. The output's end is the end; the input's end is only the input's.
 
-use glassdock_registry::task;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::time::Duration;
 
 use bytes::Bytes;
+use glassdock_registry::task;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};

@@ -163,10 +163,7 @@ fn put_told(trace: &Trace, root: &Root, record: &Record, bind: &Bind) -> Result<
 }
 
 fn put(trace: &Trace, root: &Root, bind: &Bind) -> Result<(), Error> {
-    let source = match bind.options.data.iter().find(|(key, _)| key == "inside") {
-        Some((_, inside)) => mount::part_of(Path::new(&bind.source), Path::new(inside))?,
-        None => Place::open(Path::new(&bind.source))?,
-    };
+    let source = glassdock_runtime::bind_source(Path::new(&bind.source), &bind.options)?;
     let destination = Path::new(&bind.destination);
     let target = if source.is_dir()? {
         root.create_dir_all(destination, 0o755)

@@ -32,6 +32,14 @@ pub(super) const MARK: &CStr = c".dockerenv";
 /// Where `/etc/mtab` leads to.
 pub(super) const MOUNTS: &CStr = c"/proc/mounts";
 
+/// Whether a file of a container's upper directory is the link that it is furnished with; all else of it is empty.
+#[must_use]
+pub fn is_furnished(upper: &Path, file: &Path) -> bool {
+    file.strip_prefix(upper).is_ok_and(|place| place == Path::new("etc/mtab"))
+        && std::fs::read_link(file)
+            .is_ok_and(|target| target.as_os_str().as_encoded_bytes() == MOUNTS.to_bytes())
+}
+
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 enum Piece {

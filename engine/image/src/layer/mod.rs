@@ -67,6 +67,7 @@ use crate::digest::{ChainId, DiffId};
 pub use changes::{Change, Kind as ChangeKind};
 pub use diff::Diffed;
 pub use extract::{Target, extract};
+pub use furnish::is_furnished;
 pub use source::{Compression, decompressed};
 pub use write::{Attributes, attributes_of};
 

@@ -8,7 +8,6 @@
 //! No more than two pieces of a blob are in memory. What is written stays when the fetch
 //! breaks off, and the next request asks for the rest by a `Range`.
 
-use crate::task::{self, Task};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -21,6 +20,7 @@ use super::progress::{LayerState, Progress, Update};
 use super::session::{Ask, Session};
 use super::transport::Reply;
 use super::{Error, retry};
+use crate::task::{self, Task};
 
 /// How much is gathered before it is written.
 const PIECE: usize = 1024 * 1024;

@@ -6,7 +6,6 @@
 //! body was refused before it was all there is listened to a little longer, so that the answer
 //! reaches it.
 
-use crate::task;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -26,6 +25,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::wire::{Outlet, Wire};
 use super::{Server, Shared, body::Body, handlers};
+use crate::task;
 
 /// So long is taken, and thrown away, what a client sends that has its last answer.
 const LINGER: Duration = Duration::from_secs(5);

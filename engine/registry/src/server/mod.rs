@@ -57,13 +57,14 @@ mod tls;
 
 mod planting;
 
-use crate::task;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::task;
 
 use glassdock_trace::{Actor, Trace};
 use tokio::net::TcpListener;

@@ -1,6 +1,5 @@
 //! Bodies of requests: how their bytes are taken in.
 
-use crate::task::{self, Task};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,6 +9,7 @@ use hyper::body::Incoming;
 use super::error::{Code, Refusal};
 use super::round::Round;
 use super::storage::uploads::Upload;
+use crate::task::{self, Task};
 
 /// A request's body, with patience for `idle` at a time.
 pub(super) struct Received {

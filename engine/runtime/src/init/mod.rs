@@ -4,7 +4,7 @@
 //! what holds before and after, and why it stands where it stands. A step that
 //! fails ends init, and its name travels with the error to whoever waits.
 
-mod mounts;
+pub(crate) mod mounts;
 
 mod privilege;
 

@@ -77,15 +77,29 @@ fn mount_one(
 const NAMESPACE: &str = "namespace";
 
 /// The option of a bind that says which part of its source is meant, which may not lead out of it: `inside=folder/file`.
-const INSIDE: &str = "inside";
+pub const INSIDE: &str = "inside";
 
-/// What a bind shows.
+fn part(options: &Words) -> Option<&str> {
+    options.data.iter().find(|(key, _)| key == INSIDE).map(|(_, inside)| inside.as_str())
+}
+
+/// What a bind with such options shows: its source, or the part of it that [`INSIDE`] names.
+///
+/// # Errors
+///
+/// Those of openat2(2); `EXDEV` if the part is not inside.
+pub fn bind_source(source: &Path, options: &Words) -> glassdock_kernel::Result<Place> {
+    match part(options) {
+        Some(inside) => mount::part_of(source, Path::new(inside)),
+        None => Place::open(source),
+    }
+}
+
+/// The same for init, whose errors go to people.
 fn source_of(folder: &Path, source: &str, options: &Words) -> Result<Place, Failure> {
     let source = folder.join(source);
-    let Some((_, inside)) = options.data.iter().find(|(key, _)| key == INSIDE) else {
-        return Ok(Place::open(&source)?);
-    };
-    mount::part_of(&source, Path::new(inside)).map_err(|error| {
+    bind_source(&source, options).map_err(|error| {
+        let Some(inside) = part(options) else { return Failure::from(error) };
         let kind = error.errno().map(|errno| std::io::Error::from_raw_os_error(errno).kind());
         let words = if kind == Some(std::io::ErrorKind::CrossesDevices) {
             format!(
@@ -105,9 +119,11 @@ fn source_of(folder: &Path, source: &str, options: &Words) -> Result<Place, Fail
 /// nothing of what is mounted below it.
 pub(super) fn copy_shared(init: &mut Init<'_>) {
     for (index, mount) in init.spec.mounts.iter().enumerate() {
+        let Some(source) = mount.source.as_deref().filter(|_| is_bind(mount)) else { continue };
         let options = Words::parse(mount.options.iter().map(String::as_str));
-        let shared = matches!(options.propagation, Some((mount::Propagation::Shared, _)));
-        let Some(source) = mount.source.as_deref().filter(|_| shared && is_bind(mount)) else { continue };
+        if !matches!(options.propagation, Some((mount::Propagation::Shared, _))) {
+            continue;
+        }
         // What can't be copied is told when it is mounted.
         let Ok(source) = source_of(init.folder, source, &options) else { continue };
         if let Ok(copy) = mount::clone_tree(&source, options.recursive, options.attributes) {

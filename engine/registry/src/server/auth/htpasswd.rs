@@ -1,12 +1,13 @@
 //! The file of users and their passwords' hashes, as Apache's `htpasswd -B` writes it.
 
-use crate::task;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+
+use crate::task;
 
 use glassdock_image::digest::{Algorithm, Hasher};
 use tokio::sync::Semaphore;

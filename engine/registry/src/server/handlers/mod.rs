@@ -6,7 +6,6 @@ mod manifests;
 mod tokens;
 mod uploads;
 
-use crate::task;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -25,6 +24,7 @@ use super::hub;
 use super::received::Received;
 use super::routes::Route;
 use super::storage::Storage;
+use crate::task;
 
 /// The digest of what is sent, or was taken in.
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
