@@ -105,6 +105,9 @@ fn start(program: &'static str, argv: &[String], rooms: Rooms) -> Result<(), Fai
     }
     let rest = argv.get(used..).unwrap_or_default();
     let Some(first) = rest.first() else { return print(help::root(program)) };
+    if rooms.is_none() && Host::choose(global.last("host"), program).is_ok_and(|host| host.is_named()) {
+        return own::engine();
+    }
     if program == "glassdock" && tree::OWN.iter().any(|(name, _)| name == first) {
         return own::run(&global, rest, rooms);
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   glassdock ──► client(None) ──► a command of the daemon's ──► the socket
-//!                        └───────► daemon, registry, manifest inspect ──► exec(2)
+//!                        └───────► daemon, registry, manifest inspect,
+//!                                  a socket at a name on the network ──► exec(2)
 //!                                                                            │
 //!   glassdock-engine ──► whole(Some(INSIDE)) ◄───────────────────────────────┘
 //! ```
@@ -10,7 +11,8 @@
 //! A program's start costs by its size: the loader puts an address into each table of functions, and the
 //! kernel copies the pages of these tables. The daemon and the registry are three quarters of them, so a
 //! client without them starts a millisecond earlier. What nothing refers to the linker leaves out: that is
-//! why these functions are named here, and nowhere else.
+//! why these functions are named here, and nowhere else. And the client is linked statically (`build.rs`),
+//! which is why it looks up no names.
 
 use std::pin::Pin;
 

@@ -38,6 +38,15 @@ impl Host {
         Self::parse(&chosen)
     }
 
+    /// Whether a name has to be looked up to reach it. How, the machine's own configuration says
+    /// (nsswitch.conf(5)), and its libraries are loaded for it: a static program has none.
+    pub(crate) fn is_named(&self) -> bool {
+        match self {
+            Self::Unix(_) => false,
+            Self::Tcp(address) => address.parse::<std::net::SocketAddr>().is_err(),
+        }
+    }
+
     fn parse(text: &str) -> Result<Self, Failure> {
         let bad = || {
             Failure::say(format!(

@@ -253,12 +253,37 @@ fn a_client_without_the_engine_beside_it_says_so() -> Result<()> {
     let alone = folder.path().join("glassdock");
     std::fs::copy(env!("CARGO_BIN_EXE_glassdock"), &alone)?;
     assert!(Command::new(&alone).args(["run", "--help"]).output()?.status.success());
-    for words in [vec!["daemon"], vec!["registry", "serve"], vec!["manifest", "inspect", "busybox"]] {
+    for words in [
+        vec!["daemon"],
+        vec!["registry", "serve"],
+        vec!["manifest", "inspect", "busybox"],
+        vec!["--host", "tcp://localhost:1", "ps"],
+    ] {
         let ended = Command::new(&alone).args(words).env("DOCKER_CONFIG", folder.path()).output()?;
         assert_eq!(ended.status.code(), Some(127));
         let said = String::from_utf8(ended.stderr)?;
         assert!(said.starts_with("glassdock-engine is not there: it belongs beside "), "{said}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_daemon_is_reached_by_its_name_on_the_network() -> Result<()> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let port = listener.local_addr()?.port();
+    let asked = std::thread::spawn(move || -> std::io::Result<String> {
+        let mut line = String::new();
+        BufReader::new(listener.accept()?.0).read_line(&mut line)?;
+        Ok(line)
+    });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_glassdock"));
+    let mut ended =
+        command.args(["--host", &format!("tcp://localhost:{port}"), "ps"]).stderr(Stdio::null()).spawn()?;
+    ended.wait()?;
+    // If the client did not come, nobody waits for it any longer.
+    drop(TcpStream::connect(("127.0.0.1", port)));
+    let asked = asked.join().map_err(|_| "the listener panicked")??;
+    assert!(asked.ends_with(" HTTP/1.1\r\n"), "{asked}");
     Ok(())
 }
 
