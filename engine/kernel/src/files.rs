@@ -3,10 +3,11 @@
 //! Nothing here fails: evidence that can't be read is left out.
 
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io;
 use std::path::Path;
 
 use glassdock_trace::{Evidence, Trace};
+use rustix::buffer::spare_capacity;
 
 use crate::namespace::Set;
 
@@ -24,12 +25,20 @@ pub(crate) fn words(path: &Path) -> String {
 }
 
 /// As [`words`], of a file that is open.
-pub(crate) fn words_of(mut file: File) -> String {
-    let mut words = String::with_capacity(LENGTH);
-    match file.read_to_string(&mut words) {
-        Ok(_) => words,
-        Err(_) => String::new(),
+pub(crate) fn words_of(file: File) -> String {
+    read(&file).unwrap_or_default()
+}
+
+/// What a file of `/proc` or of a control group says from here on. The standard library asks for the length and for
+/// the place in the file first, which for such a file costs as much as reading it, and tells nothing.
+pub(crate) fn read(file: &File) -> io::Result<String> {
+    let mut bytes = Vec::with_capacity(LENGTH);
+    while rustix::io::retry_on_intr(|| rustix::io::read(file, spare_capacity(&mut bytes)))? > 0 {
+        if bytes.len() == bytes.capacity() {
+            bytes.reserve(LENGTH);
+        }
     }
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
 /// The line of this thread's mount table for the mount at `target`, the uppermost if

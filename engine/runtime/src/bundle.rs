@@ -201,7 +201,9 @@ impl Bundle {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(Error::Read { path, source }),
         };
-        let mut text = Vec::new();
+        // Room for all of it, as far as the bound goes: a text that grows as it is read takes ten calls.
+        let length = file.metadata().map_or(0, |metadata| metadata.len()).min(FILE_LIMIT) + 1;
+        let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
         if let Err(source) = file.take(FILE_LIMIT + 1).read_to_end(&mut text) {
             return Err(Error::Read { path, source });
         }

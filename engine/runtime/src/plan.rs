@@ -125,15 +125,15 @@ pub(crate) fn capabilities(names: Option<&oci::Capabilities>) -> Result<capabili
 }
 
 /// The filter of system calls.
-pub(crate) fn filter(seccomp: &oci::Seccomp) -> Result<seccomp::Filter, Failed> {
+pub(crate) fn filter(seccomp: oci::Seccomp) -> Result<seccomp::Filter, Failed> {
     let action = |name: &str, errno: Option<u32>| {
         seccomp::Action::from_oci(name, errno.and_then(|errno| u16::try_from(errno).ok()))
             .ok_or_else(|| invalid("seccomp", format!("unknown action {name:?}")))
     };
     let mut rules = Vec::with_capacity(seccomp.syscalls.len());
-    for rule in &seccomp.syscalls {
+    for rule in seccomp.syscalls {
         rules.push(seccomp::Rule {
-            names: rule.names.clone(),
+            names: rule.names,
             action: action(&rule.action, rule.errno_ret)?,
             conditions: rule.args.iter().map(condition).collect::<Result<_, _>>()?,
         });

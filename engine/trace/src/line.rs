@@ -32,8 +32,8 @@ impl Written {
 /// Most events' text is shorter than this, in bytes.
 const ROOM: usize = 512;
 
-/// Adds `,"name":` and a number.
-fn number(out: &mut Vec<u8>, name: &str, mut value: u64) {
+/// Adds what comes before a number, `,"name":`, and the number.
+pub(crate) fn number(out: &mut Vec<u8>, name: &str, mut value: u64) {
     out.extend_from_slice(name.as_bytes());
     let mut digits = [b'0'; 20];
     let mut begin = digits.len();

@@ -9,10 +9,8 @@
 //! Some files of `/proc` take the kernel as long as all that a step did. Init reads them while it waits
 //! for its start, when the ends of its steps are on the tape already.
 
-use std::io;
+use std::io::{self, BufRead as _};
 use std::ops::Range;
-
-use memchr::memmem;
 
 use crate::event::Evidence;
 
@@ -21,6 +19,10 @@ const PROOF: &str = "{\"proof\":";
 
 /// What stands before a step's number in an event.
 const SPAN: &str = ",\"span\":";
+
+/// What an event of an end has before its body, and how the body begins.
+const PHASE_END: &[u8] = b"\"phase\":\"end\"";
+const KIND: &[u8] = b",\"kind\":";
 
 /// What stands between the number and the evidence.
 const EVIDENCE: &str = ",\"evidence\":";
@@ -39,21 +41,18 @@ pub(crate) fn write(span: u64, evidence: &Evidence, line: &mut Vec<u8>) -> io::R
 
 /// The lines with their evidence, in pieces that lie where they lay. What has no end here, because that was sent
 /// before, is left out.
-///
-/// Forty kilobytes of a start are searched for two ends, so they are not looked at line by line.
 pub(crate) fn joined(lines: &[u8]) -> Vec<&[u8]> {
     // What goes, and what comes in its place.
     let mut changes: Vec<(Range<usize>, &str)> = Vec::new();
-    for at in memmem::find_iter(lines, PROOF) {
-        let rest = lines.get(at..).unwrap_or_default();
-        let end = memchr::memchr(b'\n', rest).map_or(lines.len(), |end| at + end + 1);
-        let line = lines.get(at..end).and_then(|line| std::str::from_utf8(line).ok());
-        let is_first = at == 0 || lines.get(at - 1) == Some(&b'\n');
-        let Some((span, evidence)) = line.filter(|_| is_first).and_then(proof) else { continue };
-        changes.push((at..end, ""));
-        if let Some(place) = lines.get(..at).and_then(|before| end_of(before, span)) {
-            changes.push((place..place, evidence));
+    for range in each(lines) {
+        let line = lines.get(range.clone()).unwrap_or_default();
+        if !line.starts_with(PROOF.as_bytes()) {
+            continue;
         }
+        let Some((span, evidence)) = std::str::from_utf8(line).ok().and_then(proof) else { continue };
+        let place = lines.get(..range.start).and_then(|before| end_of(before, span));
+        changes.push((range, ""));
+        changes.extend(place.map(|place| (place..place, evidence)));
     }
     changes.sort_unstable_by_key(|(place, _)| place.start);
     let mut pieces = Vec::with_capacity(1 + 3 * changes.len());
@@ -69,25 +68,48 @@ pub(crate) fn joined(lines: &[u8]) -> Vec<&[u8]> {
     pieces
 }
 
+/// Where each line lies, its end included. (A crate that searches faster would ask for the processor's abilities
+/// first, once a process: in a virtual machine that takes longer than the search, and a shim searches once.)
+fn each(lines: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut begin = 0;
+    std::iter::from_fn(move || {
+        let mut rest = lines.get(begin..).filter(|rest| !rest.is_empty())?;
+        // Bytes in memory have no way to fail.
+        let length = rest.skip_until(b'\n').ok()?;
+        let line = begin..begin + length;
+        begin = line.end;
+        Some(line)
+    })
+}
+
 /// The step's number, as it is written, and its evidence.
 fn proof(line: &str) -> Option<(&str, &str)> {
     line.trim_ascii_end().strip_prefix(PROOF)?.strip_suffix('}')?.split_once(EVIDENCE)
 }
 
-/// Where the line that tells the end of a step takes evidence: before its last brace. What stands before the
-/// body of an event has no text of others (see [`crate::line`]), so a line whose first number of a step
-/// is this one has it as its own.
+/// Where the line that tells the end of a step takes evidence: before its last brace.
 fn end_of(events: &[u8], span: &str) -> Option<usize> {
-    let number = format!("{SPAN}{span},");
-    memmem::rfind_iter(events, &number).find_map(|at| {
-        let begin = memchr::memrchr(b'\n', events.get(..at)?).map_or(0, |end| end + 1);
-        let end = at + memchr::memchr(b'\n', events.get(at..)?)?;
-        let line = events.get(begin..end)?;
-        let head = line.get(..memmem::find(line, b",\"kind\":")?)?;
-        let is_it =
-            head.ends_with(b"\"phase\":\"end\"") && memmem::find(head, SPAN.as_bytes()) == Some(at - begin);
-        is_it.then_some(end - 1)
+    each(events).find_map(|range| {
+        let head = head(events.get(range.clone())?, span.as_bytes())?;
+        let is_end = head.windows(PHASE_END.len()).any(|words| words == PHASE_END);
+        // Before the brace and the line's end.
+        is_end.then_some(range.end - 2)
     })
+}
+
+/// What stands between an event's number of a step, if it is `span`, and its body: who acts, and the phase. What comes
+/// before has no text of others, see [`crate::line`].
+fn head<'l>(line: &'l [u8], span: &[u8]) -> Option<&'l [u8]> {
+    let after_number = |text: &'l [u8]| {
+        let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        text.get(digits..).unwrap_or_default()
+    };
+    let rest = after_number(line.strip_prefix(b"{\"seq\":")?).strip_prefix(b",\"t_ns\":")?;
+    let rest = after_number(rest).strip_prefix(b",\"op\":\"")?;
+    let id = rest.iter().position(|byte| *byte == b'"')?;
+    let rest = rest.get(id + 1..)?.strip_prefix(SPAN.as_bytes())?.strip_prefix(span)?.strip_prefix(b",")?;
+    let body = rest.windows(KIND.len()).position(|words| words == KIND)?;
+    rest.get(..body)
 }
 
 #[cfg(test)]

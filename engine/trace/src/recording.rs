@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use event_listener::Event as Signal;
 
 use crate::event::{Event, Header, SCHEMA_VERSION};
+use crate::line::number;
 use crate::scribe::{Desk, Page, Scribe};
 use crate::tracer::{OpId, Sink};
 
@@ -187,7 +188,10 @@ impl Recording {
             for line in lines.lines() {
                 match line.strip_prefix(UNNUMBERED) {
                     Some(rest) => {
-                        let _ = writeln!(out, "{{\"seq\":{},{rest}", self.page.number());
+                        number(out, "{\"seq\":", self.page.number());
+                        out.push(b',');
+                        out.extend_from_slice(rest.as_bytes());
+                        out.push(b'\n');
                     }
                     None => self.lost(1),
                 }

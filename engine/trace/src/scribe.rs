@@ -26,10 +26,10 @@ use std::time::{Duration, Instant};
 const FIRST: Duration = Duration::from_millis(5);
 
 /// What is recorded after that is on the disk so much later, at most. Most operations have ended by then.
-const LATER: Duration = Duration::from_millis(45);
+const LATER: Duration = Duration::from_millis(40);
 
-/// The thread looks so often whether something is due.
-const TICK: Duration = Duration::from_millis(5);
+/// The thread looks so often whether something is due: each time takes a processor from a start.
+const TICK: Duration = Duration::from_millis(10);
 
 /// So many bytes wait for a disk that is slow; what comes then is lost, and counted.
 const MOST: usize = 8 * 1024 * 1024;

@@ -1,12 +1,12 @@
 //! The directories and files that control groups are, in one tree or in all.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 pub(super) fn check_name(name: &str) -> Result<()> {
     let plain = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
@@ -80,11 +80,10 @@ pub(super) fn inherit_cpuset(mount: &Path, name: &str) -> Result<()> {
 }
 
 pub(super) fn collect_processes(folder: &Path, all: &mut BTreeSet<u32>) -> Result<()> {
-    let text = match fs::read_to_string(folder.join("cgroup.procs")) {
+    let text = match read(&folder.join("cgroup.procs")) {
         // A group that went away in between has none.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => return Ok(()),
-        Err(error) => return Err(Error::call("read", folder.display().to_string(), error)),
-        Ok(text) => text,
+        Err(error) if matches!(error.errno(), Some(libc::ENOENT | libc::ENODEV)) => return Ok(()),
+        text => text?,
     };
     all.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
     for child in children(folder) {
@@ -121,13 +120,24 @@ pub(super) fn remove_tree(folder: &Path, until: Instant) -> Result<()> {
 }
 
 pub(super) fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).map_err(|error| Error::call("read", path.display().to_string(), error))
+    File::open(path)
+        .and_then(|file| files::read(&file))
+        .map_err(|error| Error::call("read", path.display().to_string(), error))
 }
 
 /// Writes a whole value at once; the file must be there.
 pub(super) fn write(path: &Path, value: &str) -> Result<()> {
+    put(open(path), path, value)
+}
+
+/// Opens a file of a group, to write to it.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    fs::OpenOptions::new().write(true).open(path)
+}
+
+/// As [`write()`], to the file that was opened at `path`.
+pub(super) fn put(file: io::Result<File>, path: &Path, value: &str) -> Result<()> {
     let failed =
         |call| move |error: io::Error| Error::call(call, format!("{value:?} to {}", path.display()), error);
-    let mut file = fs::OpenOptions::new().write(true).open(path).map_err(failed("open"))?;
-    file.write_all(value.as_bytes()).map_err(failed("write"))
+    file.map_err(failed("open"))?.write_all(value.as_bytes()).map_err(failed("write"))
 }

@@ -1,8 +1,7 @@
 //! Where a machine has its control groups.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::files;
 
@@ -60,8 +59,8 @@ const KNOWN: [&str; 9] =
 /// Reads how this machine has its control groups, from `/proc/self/mountinfo`.
 #[must_use]
 pub fn hierarchy() -> Hierarchy {
-    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    from_table(&table, |mount| fs::read_to_string(mount.join("cgroup.controllers")).unwrap_or_default())
+    let table = files::words(Path::new("/proc/self/mountinfo"));
+    from_table(&table, |mount| files::words(&mount.join("cgroup.controllers")))
 }
 
 fn from_table(table: &str, controllers_of: impl Fn(&PathBuf) -> String) -> Hierarchy {

@@ -1,10 +1,11 @@
 //! Limits, written into the files of a group.
 
+use std::io;
 use std::path::Path;
 
 use glassdock_trace::{Body, Trace};
 
-use super::directories::write;
+use super::directories::{open, put};
 use super::hierarchy::Hierarchy;
 use super::limits::Limits;
 use super::settings::{self, Setting};
@@ -56,11 +57,14 @@ impl Cgroup {
             });
         }
         let path = folder.join(file);
-        if !path.exists() {
-            return lacking("this kernel has no such file");
-        }
+        let opened = match open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return lacking("this kernel has no such file");
+            }
+            opened => opened,
+        };
         let body = Body::CgroupSet { path: self.name.clone(), file: file.clone(), value: value.clone() };
-        match trace.step(body, |_| write(&path, value)) {
+        match trace.step(body, |_| put(opened, &path, value)) {
             Err(error) if error.errno() == Some(libc::EOPNOTSUPP) => {
                 lacking("this kernel does not support it")
             }

@@ -4,9 +4,7 @@
 //! happens, and the ranges become a binary search. BPF jumps only forward, so a node stands before
 //! its two halves: `if number >= middle, skip the lower half`.
 
-use std::collections::BTreeMap;
-
-use super::{Action, Comparison, Condition, Filter, Profile, table};
+use super::{Action, Comparison, Condition, Filter, Profile, Rule, table};
 use crate::{Error, Result};
 
 /// `struct sock_filter` of `linux/filter.h`.
@@ -51,18 +49,20 @@ const ENOSYS: u16 = 38;
 
 pub(super) fn compile(profile: &Profile) -> Result<Filter> {
     check(profile)?;
-    let mut native = calls(profile, |numbers| numbers.native);
+    // Each name is looked up once, whatever the architectures are.
+    let numbers_of = |rule| move |name: &String| table::find(name).map(|numbers| (numbers, rule));
+    let named: Vec<_> =
+        profile.rules.iter().flat_map(|rule| rule.names.iter().filter_map(numbers_of(rule))).collect();
+    let mut native = calls(&named, |numbers| numbers.native);
     let syscalls = u32::try_from(native.len()).unwrap_or(u32::MAX);
     if cfg!(target_arch = "x86_64") {
-        native.insert(X32, Leaf::always(Action::Errno(ENOSYS)));
+        native.push((X32, Leaf::always(Action::Errno(ENOSYS))));
     }
-    let native = search(&ranges(native, profile.default_action, X32));
     let mut program = vec![instruction(LOAD, ARCHITECTURE)];
-    program.extend(only_if(NATIVE, native));
+    only_if(NATIVE, &ranges(native, profile.default_action, X32), &mut program);
     if profile.compat && cfg!(target_arch = "x86_64") {
-        let compat = calls(profile, |numbers| numbers.compat);
-        let compat = search(&ranges(compat, profile.default_action, u32::MAX));
-        program.extend(only_if(COMPAT, compat));
+        let compat = calls(&named, |numbers| numbers.compat);
+        only_if(COMPAT, &ranges(compat, profile.default_action, u32::MAX), &mut program);
     }
     program.push(instruction(RETURN, code(Action::KillProcess)));
     if program.len() > PROGRAM_LIMIT {
@@ -89,40 +89,58 @@ fn check(profile: &Profile) -> Result<()> {
 
 /// What happens at one number: the first choice whose conditions hold, or else the last word.
 #[derive(Clone, Debug, PartialEq)]
-struct Leaf {
-    choices: Vec<(Vec<Condition>, Action)>,
+struct Leaf<'p> {
+    choices: Vec<(&'p [Condition], Action)>,
     /// `None` is the profile's default.
     otherwise: Option<Action>,
 }
 
-impl Leaf {
+impl Leaf<'_> {
     fn always(action: Action) -> Self {
         Self { choices: Vec::new(), otherwise: Some(action) }
     }
 }
 
-/// What happens at each number that a rule names.
-fn calls(profile: &Profile, number: impl Fn(table::Numbers) -> Option<u32>) -> BTreeMap<u32, Leaf> {
-    let mut calls = BTreeMap::new();
-    for rule in &profile.rules {
-        for number in rule.names.iter().filter_map(|name| table::find(name)).filter_map(&number) {
-            let leaf = calls.entry(number).or_insert(Leaf { choices: Vec::new(), otherwise: None });
-            match leaf.otherwise {
-                // An earlier rule decides always.
-                Some(_) => {}
-                None if rule.conditions.is_empty() => leaf.otherwise = Some(rule.action),
-                None => leaf.choices.push((rule.conditions.clone(), rule.action)),
+/// What happens at each number that a rule names, by number.
+fn calls<'p>(
+    named: &[(table::Numbers, &'p Rule)],
+    number: impl Fn(&table::Numbers) -> Option<u32>,
+) -> Vec<(u32, Leaf<'p>)> {
+    let mut rules: Vec<_> =
+        named.iter().filter_map(|(numbers, rule)| Some((number(numbers)?, *rule))).collect();
+    // Rules for the same number stay in their order.
+    rules.sort_by_key(|(number, _)| *number);
+    let mut calls: Vec<(u32, Leaf<'_>)> = Vec::with_capacity(rules.len() + 1);
+    for (number, rule) in rules {
+        match calls.last_mut() {
+            Some((same, leaf)) if *same == number => leaf.add(rule),
+            _ => {
+                let mut leaf = Leaf { choices: Vec::new(), otherwise: None };
+                leaf.add(rule);
+                calls.push((number, leaf));
             }
         }
     }
     calls
 }
 
+impl<'p> Leaf<'p> {
+    fn add(&mut self, rule: &'p Rule) {
+        match self.otherwise {
+            // An earlier rule decides always.
+            Some(_) => {}
+            None if rule.conditions.is_empty() => self.otherwise = Some(rule.action),
+            None => self.choices.push((&rule.conditions, rule.action)),
+        }
+    }
+}
+
 /// Where each range of numbers begins, and what happens in it. From `endless` on, the last range
 /// goes on to the largest number.
-fn ranges(calls: BTreeMap<u32, Leaf>, default: Action, endless: u32) -> Vec<(u32, Leaf)> {
+fn ranges<'p>(calls: Vec<(u32, Leaf<'p>)>, default: Action, endless: u32) -> Vec<(u32, Leaf<'p>)> {
     let default = Leaf::always(default);
-    let mut ranges = vec![(0, default.clone())];
+    let mut ranges = Vec::with_capacity(calls.len());
+    ranges.push((0, default.clone()));
     let mut next = 0;
     for (number, mut leaf) in calls {
         leaf.otherwise = leaf.otherwise.or(default.otherwise);
@@ -139,7 +157,7 @@ fn ranges(calls: BTreeMap<u32, Leaf>, default: Action, endless: u32) -> Vec<(u32
 }
 
 /// Adds a range, unless it goes on as the last one does; an empty one before it goes.
-fn push(ranges: &mut Vec<(u32, Leaf)>, start: u32, leaf: Leaf) {
+fn push<'p>(ranges: &mut Vec<(u32, Leaf<'p>)>, start: u32, leaf: Leaf<'p>) {
     if ranges.last().is_some_and(|(last, _)| *last == start) {
         ranges.pop();
     }
@@ -148,57 +166,58 @@ fn push(ranges: &mut Vec<(u32, Leaf)>, start: u32, leaf: Leaf) {
     }
 }
 
-/// The binary search over ranges, with what happens in each at its leaves.
-fn search(ranges: &[(u32, Leaf)]) -> Vec<Instruction> {
+/// Adds the code for one architecture, skipped for others. The number is loaded before the search.
+fn only_if(architecture: u32, ranges: &[(u32, Leaf<'_>)], program: &mut Vec<Instruction>) {
+    // Equal: on to the search. Not equal: over it; the jump in between is for distances that a test can't jump.
+    program.push(Instruction { code: JUMP_EQUAL, jump_true: 1, jump_false: 0, number: architecture });
+    let jump = program.len();
+    program.push(instruction(LOAD, NUMBER));
+    search(ranges, program);
+    program.insert(jump, instruction(JUMP, distance(program, jump)));
+}
+
+/// Adds the binary search over ranges, with what happens in each at its leaves.
+fn search(ranges: &[(u32, Leaf<'_>)], program: &mut Vec<Instruction>) {
     match ranges {
-        [] => Vec::new(),
-        [(_, leaf)] => leaf_code(leaf),
+        [] => {}
+        [(_, leaf)] => leaf_code(leaf, program),
         _ => {
             let (lower, upper) = ranges.split_at(ranges.len() / 2);
             let middle = upper.first().map_or(0, |(start, _)| *start);
-            let (lower, upper) = (search(lower), search(upper));
-            let mut program = skip_if(JUMP_GREATER_EQUAL, middle, lower.len());
-            program.extend(lower);
-            program.extend(upper);
-            program
+            let test = program.len();
+            search(lower, program);
+            // How far a test jumps is known when what it skips is there. It can jump 255 far, a plain jump any distance.
+            match u8::try_from(program.len() - test) {
+                Ok(jump_true) => program.insert(
+                    test,
+                    Instruction { code: JUMP_GREATER_EQUAL, jump_true, jump_false: 0, number: middle },
+                ),
+                Err(_) => {
+                    let jump = instruction(JUMP, distance(program, test));
+                    let over =
+                        Instruction { code: JUMP_GREATER_EQUAL, jump_true: 0, jump_false: 1, number: middle };
+                    program.splice(test..test, [over, jump]);
+                }
+            }
+            search(upper, program);
         }
     }
 }
 
-/// The code for one architecture, skipped for others. The number is loaded before the search.
-fn only_if(architecture: u32, mut search: Vec<Instruction>) -> Vec<Instruction> {
-    search.insert(0, instruction(LOAD, NUMBER));
-    // Equal: on to the search. Not equal: over it; the jump in between is for distances that a test can't jump.
-    let mut program = vec![
-        Instruction { code: JUMP_EQUAL, jump_true: 1, jump_false: 0, number: architecture },
-        instruction(JUMP, u32::try_from(search.len()).unwrap_or(u32::MAX)),
-    ];
-    program.extend(search);
-    program
-}
-
-/// Skips the next `distance` instructions if the test holds. A test can jump 255 far, a plain jump any distance.
-fn skip_if(test: u16, number: u32, distance: usize) -> Vec<Instruction> {
-    match u8::try_from(distance) {
-        Ok(jump_true) => vec![Instruction { code: test, jump_true, jump_false: 0, number }],
-        Err(_) => vec![
-            Instruction { code: test, jump_true: 0, jump_false: 1, number },
-            instruction(JUMP, u32::try_from(distance).unwrap_or(u32::MAX)),
-        ],
-    }
+/// How many instructions there are from a place to the end.
+fn distance(program: &[Instruction], from: usize) -> u32 {
+    u32::try_from(program.len() - from).unwrap_or(u32::MAX)
 }
 
 fn instruction(code: u16, number: u32) -> Instruction {
     Instruction { code, jump_true: 0, jump_false: 0, number }
 }
 
-fn leaf_code(leaf: &Leaf) -> Vec<Instruction> {
-    let mut program = Vec::new();
+fn leaf_code(leaf: &Leaf<'_>, program: &mut Vec<Instruction>) {
     for (conditions, action) in &leaf.choices {
         program.extend(choice_code(conditions, *action));
     }
     program.push(instruction(RETURN, code(leaf.otherwise.unwrap_or(Action::KillProcess))));
-    program
 }
 
 /// Where a test of a condition leads.

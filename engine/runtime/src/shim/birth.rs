@@ -64,7 +64,9 @@ fn born(
     later: bool,
 ) -> Result<Server, Failed> {
     let bundle = Bundle::new(&order.bundle);
-    let spec = bundle.spec().map_err(|error| in_step("bundle", &error))?;
+    let mut spec = bundle.spec().map_err(|error| in_step("bundle", &error))?;
+    // Most of a specification's text is the profile: it becomes a program, and is of no use any more.
+    let profile = spec.linux.as_mut().and_then(|linux| linux.seccomp.take());
     let extras = bundle.extras().map_err(|error| in_step("bundle", &error))?;
     let process = spec.process.as_ref().ok_or_else(|| invalid("bundle", "config.json has no process"))?;
     if process.args.is_empty() {
@@ -78,7 +80,7 @@ fn born(
         user: extras.user.as_deref(),
         groups: &extras.groups,
         capabilities: plan::capabilities(process.capabilities.as_ref())?,
-        filter: linux.seccomp.as_ref().map(plan::filter).transpose()?,
+        filter: profile.map(plan::filter).transpose()?,
     };
     let powers = Powers {
         groups: extras.groups.clone(),
