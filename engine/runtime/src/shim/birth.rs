@@ -12,7 +12,8 @@ use glassdock_kernel::process::{self, Child, Process, TapeReader, Untold};
 use glassdock_trace::{Actor, Channel, Gathering, Trace};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use super::serve::{Powers, Proc, Server};
+use super::proc::Proc;
+use super::serve::{Powers, Server};
 use super::streams::Streams;
 use crate::bundle::Bundle;
 use crate::error::{Error, Failed};

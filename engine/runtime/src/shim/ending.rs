@@ -6,7 +6,8 @@ use std::os::fd::AsFd;
 use glassdock_kernel::process;
 use glassdock_trace::Trace;
 
-use super::serve::{Phase, Server};
+use super::proc::{Phase, reply};
+use super::serve::Server;
 use crate::bundle::Exit;
 use crate::client::Notice;
 use crate::error::Failed;
@@ -40,7 +41,7 @@ impl Server {
         if !began {
             let failed = proc.failed.take().unwrap_or_else(|| silent_end(ended));
             for client in proc.wait_start.drain(..) {
-                super::serve::reply(&client, &wire::Reply::Failed(failed.clone()));
+                reply(&client, &wire::Reply::Failed(failed.clone()));
             }
             return;
         }
@@ -71,7 +72,7 @@ impl Server {
                 // Who waited for a start that a kill prevented.
                 for waiter in first.wait_ready.drain(..).chain(first.wait_start.drain(..)) {
                     let failed = plan::invalid("start", "the container was killed before its program began");
-                    super::serve::reply(&waiter, &wire::Reply::Failed(failed));
+                    reply(&waiter, &wire::Reply::Failed(failed));
                 }
             }
             self.notify(&Notice::Exited(exit));

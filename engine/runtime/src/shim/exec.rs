@@ -19,7 +19,8 @@ use glassdock_trace::{Actor, Channel, Gathering, Trace};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::birth::{Told, io_step, kernel_step};
-use super::serve::{Phase, Proc, Server, reply};
+use super::proc::{Phase, Proc, reply};
+use super::serve::Server;
 use super::streams::{ProcessEnds, Streams};
 use crate::bundle::{Extras, Stdin};
 use crate::client::ExecSpec;

@@ -24,6 +24,8 @@ mod ending;
 
 mod exec;
 
+mod proc;
+
 mod requests;
 
 mod serve;

@@ -8,7 +8,8 @@ use glassdock_kernel::process::{Process, Signal};
 use glassdock_trace::Trace;
 
 use super::birth::kernel_step;
-use super::serve::{Phase, Server, reply};
+use super::proc::{Phase, Proc, reply};
+use super::serve::Server;
 use crate::client::{State, Status};
 use crate::error::Failed;
 use crate::plan::invalid;
@@ -201,7 +202,7 @@ impl Server {
     fn kill_exec(&self, id: &str, signal: i32) -> Result<(), Failed> {
         let signal = Signal::from_number(signal)
             .ok_or_else(|| invalid("kill", format!("there is no signal {signal}")))?;
-        let is = |proc: &&super::serve::Proc| !id.is_empty() && proc.id == id && proc.phase != Phase::Ended;
+        let is = |proc: &&Proc| !id.is_empty() && proc.id == id && proc.phase != Phase::Ended;
         let proc = self.procs.iter().find(is).ok_or_else(|| invalid("kill", "there is no such process"))?;
         proc.process.signal(&Trace::off(), signal).map_err(|error| kernel_step("kill", error))
     }

@@ -1,7 +1,7 @@
 //! The shim's loop: it waits for whatever happens next, and does it.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 
 use glassdock_kernel::cgroup::{Cgroup, OomWatch};
 use glassdock_kernel::namespace::Set;
-use glassdock_kernel::process::{self, Process, Signal, Untold};
+use glassdock_kernel::process::{self, Signal, Untold};
 use glassdock_kernel::{capability, seccomp};
-use glassdock_trace::{Body, Gathering, Trace};
+use glassdock_trace::{Gathering, Trace};
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::birth::Told;
+use super::proc::{Phase, Proc, reply};
 use super::requests::Conn;
-use super::streams::{Streams, What};
+use super::streams::What;
 use crate::bundle::Bundle;
-use crate::client::{Notice, Streams as Wanted};
+use crate::client::Notice;
 use crate::error::Failed;
-use crate::wire::{self, Reply, Report, Word};
+use crate::wire::{self, Reply, Report};
 use crate::{plan, stamp};
 
 /// So long a failed container waits for somebody to ask why.
@@ -77,40 +77,6 @@ pub(super) struct Powers {
     pub(super) capabilities: capability::Sets,
     /// Compiled: the profile itself is a hundred times as long, and takes a while to read.
     pub(super) filter: Option<seccomp::Filter>,
-}
-
-/// A process that the shim keeps: init, or one of exec.
-pub(super) struct Proc {
-    /// The id of an exec; empty for the container's first process.
-    pub(super) id: String,
-    pub(super) process: Process,
-    /// Until execve(2).
-    pub(super) sync: Option<OwnedFd>,
-    pub(super) streams: Streams,
-    pub(super) trace: Trace,
-    pub(super) phase: Phase,
-    /// The step that ends when execve(2) closes the sync socket.
-    executing: Option<(u64, u64, Body)>,
-    /// Whether execve(2) was refused.
-    refused: bool,
-    pub(super) failed: Option<Failed>,
-    /// Those who wait for the set-up, and for the program.
-    pub(super) wait_ready: Vec<UnixStream>,
-    pub(super) wait_start: Vec<UnixStream>,
-    /// The client of an exec that is attached from the first byte.
-    pub(super) attach: Option<Wanted>,
-    /// Where init tells what it does, until it is the program.
-    pub(super) tape: Option<Told>,
-}
-
-/// Where a process stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    SettingUp,
-    Ready,
-    Starting,
-    Running,
-    Ended,
 }
 
 /// What a descriptor of the loop belongs to.
@@ -443,78 +409,5 @@ impl Server {
 
     pub(super) fn say_farewell(&mut self) {
         self.deadline = Some(Instant::now() + FAREWELL);
-    }
-}
-
-impl Proc {
-    /// The container's first process.
-    pub(super) fn first(process: Process, sync: OwnedFd, streams: Streams, trace: Trace) -> Self {
-        Self {
-            id: String::new(),
-            process,
-            sync: Some(sync),
-            streams,
-            trace,
-            phase: Phase::SettingUp,
-            executing: None,
-            refused: false,
-            failed: None,
-            wait_ready: Vec::new(),
-            wait_start: Vec::new(),
-            attach: None,
-            tape: None,
-        }
-    }
-
-    /// Takes a report; gives back a failure.
-    pub(super) fn take(&mut self, report: Report, fds: Vec<OwnedFd>) -> Option<Failed> {
-        match report {
-            Report::Terminal => {
-                let controller = fds.into_iter().next()?;
-                self.streams
-                    .set_terminal(controller)
-                    .err()
-                    .map(|error| super::birth::io_step("console", &error))
-            }
-            Report::Ready => {
-                self.phase = Phase::Ready;
-                for waiter in self.wait_ready.drain(..) {
-                    reply(&waiter, &Reply::Done);
-                }
-                if self.wait_start.is_empty() { None } else { self.release() }
-            }
-            Report::Executing { span, began_ns, body } => {
-                self.executing = Some((span, began_ns, *body));
-                None
-            }
-            Report::Refused => {
-                // How the step ended was told by init.
-                self.executing = None;
-                self.refused = true;
-                None
-            }
-            Report::Failed(failed) => Some(failed),
-        }
-    }
-
-    /// Whether it has told all that it does: until then init may still add evidence to what is on its tape.
-    fn has_told(&self) -> bool {
-        let is_over = matches!(self.phase, Phase::Running | Phase::Ended);
-        is_over || self.executing.is_some() || self.refused || self.failed.is_some()
-    }
-
-    /// Lets init become the program.
-    pub(super) fn release(&mut self) -> Option<Failed> {
-        self.phase = Phase::Starting;
-        let sync = self.sync.as_ref()?;
-        wire::send(sync, &Word::Start, &[]).err().map(|error| super::birth::io_step("start", &error))
-    }
-}
-
-/// Answers one request. A client that left misses its answer; that is its own affair.
-pub(super) fn reply(stream: &UnixStream, reply: &Reply) {
-    if let Ok(mut line) = serde_json::to_vec(reply) {
-        line.push(b'\n');
-        let _ = wire::send_bytes(stream, &line, &[]);
     }
 }
