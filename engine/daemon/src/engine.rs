@@ -11,7 +11,7 @@ use glassdock_registry::task;
 use glassdock_trace::{Recorder, Trace};
 
 use crate::config::Config;
-use crate::containers::exec::Execs;
+use crate::containers::execs::Execs;
 use crate::containers::{Containers, adopt, networks};
 use crate::error::Error;
 use crate::events::Events;

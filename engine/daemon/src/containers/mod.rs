@@ -70,6 +70,7 @@ pub mod archive;
 pub mod attach;
 pub mod change;
 pub mod exec;
+pub mod execs;
 pub mod export;
 pub mod health;
 
