@@ -35,6 +35,9 @@ const KEPT: usize = 256;
 /// An exec that closed its output has so long to end before its client is let go.
 const SETTLING: Duration = Duration::from_secs(1);
 
+/// So long does a terminal's size wait for an exec to begin.
+const BEGINNING: Duration = Duration::from_secs(10);
+
 /// `ESRCH`; errno(3).
 const NO_SUCH_PROCESS: i32 = 3;
 
@@ -45,7 +48,7 @@ const NOT_RUNNING: &str = "the container is not running";
 #[derive(Debug, Default)]
 pub struct Execs {
     known: Mutex<BTreeMap<String, Exec>>,
-    ended: Notify,
+    changed: Notify,
 }
 
 #[derive(Clone, Debug)]
@@ -113,7 +116,7 @@ impl Execs {
             exec.exit_code = Some(status);
             exec.container.clone()
         };
-        self.ended.notify_waiters();
+        self.changed.notify_waiters();
         if let Ok(container) = engine.containers.find(&container) {
             container.emit(
                 engine,
@@ -132,17 +135,28 @@ impl Execs {
         }
         // Those that were only created belong to the run that is over.
         self.lock().retain(|_, exec| exec.container != container || exec.started);
-        self.ended.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     /// Waits until an exec has ended.
     pub(crate) async fn over(&self, id: &str) {
         loop {
-            let ended = self.ended.notified();
+            let changed = self.changed.notified();
             if !self.lock().get(id).is_some_and(|exec| exec.running) {
                 return;
             }
-            ended.await;
+            changed.await;
+        }
+    }
+
+    /// Waits until the process of an exec that was asked to start is there, or nothing comes of it.
+    async fn begun(&self, id: &str) {
+        loop {
+            let changed = self.changed.notified();
+            if !self.lock().get(id).is_some_and(|exec| exec.running && exec.pid == 0) {
+                return;
+            }
+            changed.await;
         }
     }
 
@@ -215,6 +229,7 @@ impl Execs {
         if let Some(exec) = self.lock().get_mut(id) {
             change(exec);
         }
+        self.changed.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Exec>> {
@@ -536,8 +551,11 @@ pub(crate) async fn inspect(call: Call) -> Reply {
 /// `ExecResize`.
 pub(crate) async fn resize(call: Call) -> Reply {
     let id = call.param("id").to_owned();
-    let exec = call.engine.execs.get(&id)?;
+    call.engine.execs.get(&id)?;
     let (rows, columns) = attach::size(&call)?;
+    // A client is attached before the process begins, and may ask at once.
+    let _ = tokio::time::timeout(BEGINNING, call.engine.execs.begun(&id)).await;
+    let exec = call.engine.execs.get(&id)?;
     if !exec.running {
         return Err(no_such(&id));
     }
