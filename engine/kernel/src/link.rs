@@ -294,34 +294,41 @@ impl Links {
         })
     }
 
-    /// Sends what has no better route to a gateway.
+    /// Sends what has no better route to a gateway, which lies at the link of that name.
     ///
     /// # Errors
     ///
-    /// `EEXIST` if there is a default route, `ENETUNREACH` if the gateway is on no link.
-    pub fn add_default_route(&mut self, trace: &Trace, gateway: IpAddr) -> Result<()> {
-        self.default_route(trace, gateway, EXCL)
+    /// `EEXIST` if there is a default route, `ENETUNREACH` if the gateway is on no link, `ENODEV` without the link.
+    pub fn add_default_route(&mut self, trace: &Trace, gateway: IpAddr, link: &str) -> Result<()> {
+        self.default_route(trace, gateway, link, EXCL)
     }
 
     /// The same, whether there is a default route or not.
     ///
     /// # Errors
     ///
-    /// `ENETUNREACH` if the gateway is on no link.
-    pub fn replace_default_route(&mut self, trace: &Trace, gateway: IpAddr) -> Result<()> {
-        self.default_route(trace, gateway, REPLACE)
+    /// `ENETUNREACH` if the gateway is on no link, `ENODEV` without the link.
+    pub fn replace_default_route(&mut self, trace: &Trace, gateway: IpAddr, link: &str) -> Result<()> {
+        self.default_route(trace, gateway, link, REPLACE)
     }
 
-    fn default_route(&mut self, trace: &Trace, gateway: IpAddr, flag: u16) -> Result<()> {
+    fn default_route(&mut self, trace: &Trace, gateway: IpAddr, link: &str, flag: u16) -> Result<()> {
+        // Each link has all of `fe80::/10`: there, the kernel has to be told which one is meant.
+        let local = matches!(gateway, IpAddr::V6(gateway) if gateway.is_unicast_link_local());
+        let link = local.then_some(link);
+        let index = link.map(|link| self.index_of(link)).transpose()?;
         let body = Body::NetRoute {
             destination: "default".to_owned(),
             gateway: Some(gateway.to_string()),
-            link: None,
+            link: link.map(str::to_owned),
         };
         trace.step(body, |_| {
             let fixed = [family(gateway), 0, 0, 0, TABLE_MAIN, PROTOCOL_BOOT, 0, UNICAST, 0, 0, 0, 0];
             let mut message = Message::new(NEWROUTE, CREATE | flag, &fixed);
             put_address(&mut message, RTA_GATEWAY, gateway);
+            if let Some(index) = index {
+                message.put_u32(RTA_OIF, index);
+            }
             let subject = || format!("default via {gateway}");
             self.socket.request(message).map_err(|refusal| refusal.of("RTM_NEWROUTE", subject()))
         })
@@ -515,6 +522,7 @@ const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_BROADCAST: u16 = 4;
 const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const TABLE_MAIN: u8 = 254;
 const PROTOCOL_BOOT: u8 = 3;

@@ -179,13 +179,13 @@ impl Networks {
         let own = IpAddr::V4(address.address());
         inside.add_address(trace, &endpoint.interface, eth, own, address.prefix())?;
         if let Some(gateway) = endpoint.gateway.filter(|_| endpoint.default_route) {
-            inside.add_default_route(trace, IpAddr::V4(gateway))?;
+            inside.add_default_route(trace, IpAddr::V4(gateway), &endpoint.interface)?;
         }
         if let Some(address) = endpoint.address6 {
             let own = IpAddr::V6(address.address());
             inside.add_address(trace, &endpoint.interface, eth, own, address.prefix())?;
             if let Some(gateway) = endpoint.gateway6.filter(|_| endpoint.default_route6) {
-                inside.add_default_route(trace, IpAddr::V6(gateway))?;
+                inside.add_default_route(trace, IpAddr::V6(gateway), &endpoint.interface)?;
             }
         }
         if config.ports.is_empty() { Ok(()) } else { self.publish(trace, network, endpoint) }

@@ -134,8 +134,8 @@ impl Networks {
         check_name(&new.name)?;
         let id = random_id();
         let bridge = match new.options.get("com.docker.network.bridge.name") {
-            Some(name) => name.clone(),
-            None => format!("gd-{}", &id[..12]),
+            Some(name) if !name.is_empty() => name.clone(),
+            _ => format!("gd-{}", &id[..12]),
         };
         check_link_name(&bridge)?;
         let mtu = new.options.get("com.docker.network.driver.mtu").map(|mtu| {
@@ -509,15 +509,13 @@ fn short_name(endpoint: &Endpoint) -> String {
     format!("name:{name:?} id:{:?}", endpoint.id.get(..12).unwrap_or(&endpoint.id))
 }
 
-/// A rule for names that all of Docker's names fit, spaces inside them too, and those that are
-/// taken from the start.
+/// Docker takes any name but those that are taken from the start: Compose 1 begins the names of a project in `_dir` with
+/// `_`. Refused are those that no line of text could show, or that say nothing.
 fn check_name(name: &str) -> Result<(), Error> {
     if BUILTIN.contains(&name) || name == "default" {
         return Err(Error::BuiltinName(name.to_owned()));
     }
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b' ');
-    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let fits = first && name.len() <= 128 && name.bytes().all(plain) && !name.ends_with(' ');
+    let fits = !name.trim().is_empty() && !name.chars().any(char::is_control);
     if fits { Ok(()) } else { Err(Error::BadName(name.to_owned())) }
 }
 

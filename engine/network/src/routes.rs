@@ -75,13 +75,13 @@ impl Networks {
         for mut endpoint in self.endpoints_of(container) {
             let Some(config) = of(&endpoint) else { continue };
             if config.default_route && !endpoint.default_route {
-                self.lead_out(trace, netns, endpoint.gateway.map(IpAddr::V4))?;
+                self.lead_out(trace, netns, endpoint.gateway.map(IpAddr::V4), &endpoint.interface)?;
                 endpoint.default_route = true;
                 self.publish_anew(trace, config, &mut endpoint)?;
                 self.remember(&endpoint)?;
             }
             if config.default_route6 && !endpoint.default_route6 {
-                self.lead_out(trace, netns, endpoint.gateway6.map(IpAddr::V6))?;
+                self.lead_out(trace, netns, endpoint.gateway6.map(IpAddr::V6), &endpoint.interface)?;
                 endpoint.default_route6 = true;
                 self.remember(&endpoint)?;
             }
@@ -89,9 +89,15 @@ impl Networks {
         Ok(())
     }
 
-    fn lead_out(&self, trace: &Trace, netns: &Netns, gateway: Option<IpAddr>) -> Result<(), Error> {
+    fn lead_out(
+        &self,
+        trace: &Trace,
+        netns: &Netns,
+        gateway: Option<IpAddr>,
+        link: &str,
+    ) -> Result<(), Error> {
         let Some(gateway) = gateway else { return Ok(()) };
-        Ok(Links::inside(trace, netns)?.replace_default_route(trace, gateway)?)
+        Ok(Links::inside(trace, netns)?.replace_default_route(trace, gateway, link)?)
     }
 
     fn unpublish_all(&self, trace: &Trace, endpoint: &mut Endpoint) -> Result<(), Error> {

@@ -28,6 +28,7 @@ use super::task::{Task, all_well};
 use super::words::{Words, short};
 use crate::engine::Engine;
 use crate::error::{Error, Kind};
+use crate::images::origin::Origin;
 use crate::images::{progress, tell};
 use crate::operations::Use;
 
@@ -355,6 +356,7 @@ impl Shared {
         let (trace, layers) = (trace.clone(), last.layers.clone());
         let (tags, lease) = (self.wish.tags.clone(), Arc::clone(&self.lease));
         let untouched = last.untouched().cloned();
+        let origin = Origin::of_step(&last.config.config, last.command.clone())?;
         let image = self
             .engine
             .blocking(move |engine| {
@@ -364,7 +366,11 @@ impl Shared {
                         tags.iter().try_for_each(|tag| engine.images.tag(&trace, &id, tag))?;
                         engine.images.resolve(&id.to_string())?
                     }
-                    None => engine.images.assemble(&trace, &lease, &bytes, layers, &tags)?,
+                    None => {
+                        let image = engine.images.assemble(&trace, &lease, &bytes, layers, &tags)?;
+                        origin.remember(&engine.images, &image.id)?;
+                        image
+                    }
                 };
                 for tag in &tags {
                     tell(engine, "tag", &image.id, &tag.familiar(), &image.config.config.labels);

@@ -133,15 +133,15 @@ impl Stage {
         })
     }
 
-    /// Takes a step's result in: a layer, if there is one, and a line of history. What was not known is
-    /// remembered.
+    /// Takes a step's result in: a layer, if there is one, and a line of history, the command `by`. What was not known
+    /// is remembered.
     pub(super) async fn settle(
         &mut self,
         shared: &Shared,
         step: Step,
         key: String,
         known: Option<Known>,
-        by: String,
+        by: Vec<String>,
         made: Option<Made>,
     ) -> Result<(), Error> {
         let fresh = known.is_none();
@@ -154,11 +154,12 @@ impl Stage {
         self.config.created = Some(known.created.clone());
         self.config.history.push(History {
             created: Some(known.created.clone()),
-            created_by: Some(by),
+            created_by: Some(by.join(" ")),
             author: self.config.author.clone(),
             comment: None,
             empty_layer: known.layer.is_none(),
         });
+        self.command = by;
         if let Some((diff_id, blob)) = &known.layer {
             self.config.rootfs.diff_ids.push(diff_id.clone());
             self.layers.push(blob.clone());

@@ -37,6 +37,8 @@ pub struct Stage {
     /// The build's arguments that are declared here.
     pub(super) arguments: BTreeMap<String, String>,
     state: change::State,
+    /// The last step's command, as history has it.
+    pub(super) command: Vec<String>,
     /// How much was hashed to tell the ids of steps.
     hashed: usize,
     /// Whether a step was not known: then no later one is either.
@@ -71,8 +73,8 @@ impl Stage {
 
     fn new(config: Config, layers: Vec<Descriptor>, key: String, words: Words) -> Self {
         let state = change::State::default();
-        let arguments = BTreeMap::new();
-        Self { config, layers, base: None, key, arguments, state, hashed: 0, missed: false, words }
+        let (arguments, command) = (BTreeMap::new(), Vec::new());
+        Self { config, layers, base: None, key, arguments, state, command, hashed: 0, missed: false, words }
     }
 
     /// The same as what another stage stands on: arguments end with their stage.
@@ -249,9 +251,13 @@ impl Stage {
 
     async fn note(&mut self, shared: &Shared, trace: &Trace, keyed: &str, shown: &str) -> Result<(), Error> {
         let step = Step { parent: self.key.clone(), instruction: keyed.to_owned(), ..Step::default() };
-        let shell = change::shell(&self.config.config).join(" ");
-        let by = format!("{shell} #(nop)  {shown}");
-        let (known, key) = self.ask(shared, trace, &step, &by)?;
+        let by = self.no_operation(["#(nop) ".to_owned(), shown.to_owned()]);
+        let (known, key) = self.ask(shared, trace, &step, &by.join(" "))?;
         self.settle(shared, step, key, known, by, None).await
+    }
+
+    /// The command of a step that runs nothing, in Docker's words for it.
+    pub(super) fn no_operation<const N: usize>(&self, words: [String; N]) -> Vec<String> {
+        change::shell(&self.config.config).into_iter().chain(words).collect()
     }
 }

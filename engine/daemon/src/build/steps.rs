@@ -91,23 +91,26 @@ impl Stage {
             inputs.extend(found.0);
             files.extend(found.1);
         }
-        let mut line = argv.join(" ");
-        if let Some(script) = script {
-            line.push_str(&format!(" <<{}\n{}", script.name, script.content));
+        let mut by = Vec::new();
+        if !used.is_empty() {
+            by.push(format!("|{}", used.len()));
+            by.extend(used.iter().map(|(name, value)| format!("{name}={value}")));
         }
-        let pairs: Vec<String> = used.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let by = if pairs.is_empty() { line } else { format!("|{} {} {line}", pairs.len(), pairs.join(" ")) };
+        by.extend(argv.iter().cloned());
+        if let Some(script) = script {
+            by.push(format!("<<{}\n{}", script.name, script.content));
+        }
         let step =
             Step { parent: self.key.clone(), instruction: format!("RUN {}", quoted(&argv)), inputs, files };
         // The files of mounts are in no line of history: no image tells that they were the same.
         let told = if step.files.keys().all(|path| path.starts_with("<<"))
             && !mounts.iter().any(|(_, mount)| mount.from().is_some())
         {
-            by.as_str()
+            by.join(" ")
         } else {
-            ""
+            String::new()
         };
-        let (known, key) = self.ask(shared, trace, &step, told)?;
+        let (known, key) = self.ask(shared, trace, &step, &told)?;
         if known.is_some() {
             return self.settle(shared, step, key, known, by, None).await.map(|()| true);
         }
@@ -160,9 +163,8 @@ impl Stage {
         let folder = self.config.config.working_dir.clone();
         let shown = format!("WORKDIR {folder}");
         let step = Step { parent: self.key.clone(), instruction: shown.clone(), ..Step::default() };
-        let shell = change::shell(&self.config.config).join(" ");
-        let by = format!("{shell} #(nop) {shown}");
-        let (known, key) = self.ask(shared, trace, &step, &by)?;
+        let by = self.no_operation([format!("#(nop) {shown}")]);
+        let (known, key) = self.ask(shared, trace, &step, &by.join(" "))?;
         let made = match known {
             Some(_) => None,
             None => {
@@ -228,10 +230,9 @@ impl Stage {
             inputs,
             files: gathered.files.clone(),
         };
-        let shell = change::shell(&self.config.config).join(" ");
         let written = self.text(&copy.destination, escape)?;
-        let by = format!("{shell} #(nop) {} {} in {written} ", copying.name, gathered.shown);
-        let (known, key) = self.ask(shared, trace, &step, &by)?;
+        let by = self.no_operation([format!("#(nop) {} {} in {written} ", copying.name, gathered.shown)]);
+        let (known, key) = self.ask(shared, trace, &step, &by.join(" "))?;
         let made = match known {
             Some(_) => None,
             None => {

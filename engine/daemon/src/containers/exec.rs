@@ -4,6 +4,7 @@
 //! container go with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use glassdock_registry::task;
@@ -26,6 +27,9 @@ use crate::engine::Engine;
 use crate::error::{Error, Kind};
 use crate::operations::{Receiver, Use};
 use crate::reply::{self, Reply};
+
+/// So long does a terminal's size wait for an exec to begin.
+const BEGINNING: Duration = Duration::from_secs(10);
 
 /// `ESRCH`; errno(3).
 const NO_SUCH_PROCESS: i32 = 3;
@@ -351,8 +355,11 @@ pub(crate) async fn inspect(call: Call) -> Reply {
 /// `ExecResize`.
 pub(crate) async fn resize(call: Call) -> Reply {
     let id = call.param("id").to_owned();
-    let exec = call.engine.execs.get(&id)?;
+    call.engine.execs.get(&id)?;
     let (rows, columns) = attach::size(&call)?;
+    // A client is attached before the process begins, and may ask at once.
+    let _ = tokio::time::timeout(BEGINNING, call.engine.execs.begun(&id)).await;
+    let exec = call.engine.execs.get(&id)?;
     if !exec.running {
         return Err(no_such(&id));
     }

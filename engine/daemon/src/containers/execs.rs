@@ -21,7 +21,7 @@ const SETTLING: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Execs {
     known: Mutex<BTreeMap<String, Exec>>,
-    ended: Notify,
+    changed: Notify,
 }
 
 /// An exec, from its creation on.
@@ -83,7 +83,7 @@ impl Execs {
             exec.exit_code = Some(status);
             exec.container.clone()
         };
-        self.ended.notify_waiters();
+        self.changed.notify_waiters();
         if let Ok(container) = engine.containers.find(&container) {
             container.emit(
                 engine,
@@ -102,17 +102,28 @@ impl Execs {
         }
         // Those that were only created belong to the run that is over.
         self.lock().retain(|_, exec| exec.container != container || exec.started);
-        self.ended.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     /// Waits until an exec has ended.
     pub(crate) async fn over(&self, id: &str) {
         loop {
-            let ended = self.ended.notified();
+            let changed = self.changed.notified();
             if !self.lock().get(id).is_some_and(|exec| exec.running) {
                 return;
             }
-            ended.await;
+            changed.await;
+        }
+    }
+
+    /// Waits until the process of an exec that was asked to start is there, or nothing comes of it.
+    pub(super) async fn begun(&self, id: &str) {
+        loop {
+            let changed = self.changed.notified();
+            if !self.lock().get(id).is_some_and(|exec| exec.running && exec.pid == 0) {
+                return;
+            }
+            changed.await;
         }
     }
 
@@ -188,6 +199,7 @@ impl Execs {
         if let Some(exec) = self.lock().get_mut(id) {
             change(exec);
         }
+        self.changed.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Exec>> {

@@ -20,7 +20,7 @@ pub(crate) mod search;
 
 pub(crate) mod commit;
 
-mod origin;
+pub(crate) mod origin;
 
 mod import;
 

@@ -22,7 +22,7 @@ pub(crate) async fn push(call: Call) -> Reply {
         Some(tag) => name.with_tag(tag)?,
         None => name.with_default_tag(),
     };
-    let credentials = credentials::read(call.header("x-registry-auth"))?;
+    let credentials = credentials::read(call.header("x-registry-auth"));
     let Some(image) = call.engine.images.by_name(&reference) else {
         let name = reference.familiar_name();
         return Err(Error::not_found(format!("An image does not exist locally with the tag: {name}")));

@@ -277,6 +277,9 @@ pub(crate) async fn disconnected(mut call: Call) -> Reply {
         // A container that is gone and left something here is freed all the same.
         Err(_) if request.force => {
             let (trace, id) = (call.trace.clone(), request.container);
+            if call.engine.networks.endpoints_of(&id).is_empty() {
+                return Err(Error::new(Kind::NotFound, format!("endpoint {id} not found")));
+            }
             call.engine.blocking(move |engine| engine.networks.release(&trace, &id).map_err(failed)).await?;
             return Ok(reply::empty(StatusCode::OK));
         }

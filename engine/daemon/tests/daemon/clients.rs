@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::build_mounts::post;
 use crate::support::{eventually, lab};
 
 #[test]
@@ -81,6 +82,27 @@ fn a_commit_knows_what_it_was_made_of() {
     assert_eq!(lab.request("DELETE", "/containers/otter", "").0, 204);
     assert_eq!(lab.request("DELETE", "/images/busybox", "").0, 200);
     assert_eq!(image("/images/made/json")["Parent"], "");
+}
+
+/// Compose 1 keeps a container's anonymous volumes by what it finds there, and its suite asks for the arguments.
+#[test]
+fn a_build_knows_its_last_step() {
+    let Some(lab) = lab() else { return };
+    let build = |name: &str, dockerfile: &str, said: &str| {
+        let query = format!("t={name}&rm=1&buildargs=%7B%22v%22:%221%202%22%7D");
+        let words = post(&lab, &query, "", &[("Dockerfile", dockerfile.as_bytes())]);
+        assert!(words.contains(said), "{words}");
+        lab.json("GET", &format!("/v1.38/images/{name}/json"), "").1["ContainerConfig"].clone()
+    };
+    let dockerfile = "FROM busybox\nVOLUME /data\nARG v\nRUN echo $v > /v\n";
+    for said in ["Running in", "Using cache"] {
+        let last = build("made", dockerfile, said);
+        assert_eq!(last["Volumes"], json!({ "/data": {} }), "{last}");
+        assert_eq!(last["Cmd"], json!(["|1", "v=1 2", "/bin/sh", "-c", "echo $v > /v"]), "{last}");
+    }
+    let last = build("labelled", "FROM busybox\nLABEL a=b\n", "Successfully built");
+    assert_eq!(last["Cmd"], json!(["/bin/sh", "-c", "#(nop) ", "LABEL a=b"]), "{last}");
+    assert_eq!(lab.json("GET", "/images/made/json", "").1.get("ContainerConfig"), None);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! `docker exec` of what can't be executed: Docker's words and statuses.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
 use serde_json::json;
 
 use crate::support::{Lab, lab};
@@ -72,5 +75,32 @@ fn no_descriptor_leads_out_of_the_container() {
         let body = format!(r#"{{"Cmd":["sh","-c","{command}"],"WorkingDir":"/proc/self/fd/{number}"}}"#);
         let (said, _) = exec(&lab, &body);
         assert!(!said.contains("outside"), "{number}: {said}");
+    }
+}
+
+/// Clients ask as soon as they are attached, which may be before the process has made its terminal.
+#[test]
+fn a_terminal_has_the_size_that_was_asked_for_before_it_came() {
+    let Some(lab) = lab() else { return };
+    lab.run("otter", &["sleep", "600"]);
+    for round in 0..12 {
+        let body = r#"{"Cmd":["sh","-c","sleep 0.3; stty size"],"Tty":true,"AttachStdout":true}"#;
+        let id = lab.json("POST", "/containers/otter/exec", body).1["Id"].as_str().expect("an id").to_owned();
+        let mut stream = UnixStream::connect(lab.socket()).expect("the daemon");
+        let body = r#"{"Tty":true}"#;
+        let head = format!(
+            "POST /exec/{id}/start HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut first = [0; 12];
+        stream.read_exact(&mut first).expect("an answer");
+        assert_eq!(&first, b"HTTP/1.1 101");
+        let (status, said) = lab.request("POST", &format!("/exec/{id}/resize?h=21&w=43"), "");
+        assert_eq!(status, 200, "round {round}: {said}");
+        let mut rest = String::new();
+        stream.read_to_string(&mut rest).expect("the output");
+        assert!(rest.contains("21 43"), "round {round}: {rest}");
     }
 }

@@ -60,6 +60,28 @@ fn a_container_has_the_address_that_is_shown() {
     assert_eq!(lab.request("DELETE", "/networks/six", "").0, 204);
 }
 
+/// Every link has the same link-local addresses: a route through one has to name the link.
+#[test]
+fn a_gateway_may_be_link_local() {
+    if !has_ipv6() {
+        return;
+    }
+    let Some(lab) = lab() else { return };
+    let body = r#"{"Name":"local","EnableIPv6":true,"IPAM":{"Config":[{"Subnet":"fe80::/64","Gateway":"fe80::1001:1"}]}}"#;
+    let (status, said) = lab.json("POST", "/networks/create", body);
+    assert_eq!(status, 201, "{said}");
+    let body = serde_json::json!({
+        "Image": "busybox", "Cmd": ["ip", "-6", "route", "show", "default"],
+        "HostConfig": { "NetworkMode": "local" },
+    });
+    assert_eq!(lab.json("POST", "/containers/create?name=otter", &body.to_string()).0, 201);
+    let (status, said) = lab.request("POST", "/containers/otter/start", "");
+    assert_eq!(status, 204, "{said}");
+    assert_eq!(lab.request("POST", "/containers/otter/wait", "").0, 200);
+    let (_, log) = lab.request("GET", "/containers/otter/logs?stdout=1", "");
+    assert!(log.contains("default via fe80::1001:1 dev eth0"), "{log}");
+}
+
 #[test]
 fn pools_that_make_no_sense_are_refused() {
     let Some(lab) = lab() else { return };

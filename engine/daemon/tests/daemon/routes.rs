@@ -96,3 +96,11 @@ fn a_container_in_several_networks_leads_out_through_the_best() {
         assert_eq!(status, 204, "{said}");
     }
 }
+
+#[test]
+fn who_is_unknown_and_left_nothing_can_t_be_disconnected() {
+    let Some(lab) = lab() else { return };
+    let body = r#"{"Container":"nobody","Force":true}"#;
+    let (status, said) = lab.json("POST", "/networks/bridge/disconnect", body);
+    assert_eq!((status, &said["message"]), (404, &json!("endpoint nobody not found")));
+}

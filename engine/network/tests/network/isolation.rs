@@ -65,9 +65,19 @@ fn networks_are_made_found_and_removed_as_docker_does() {
 
     assert!(matches!(create(named("net")), Err(Error::NameTaken(_))));
     assert!(matches!(create(named("host")), Err(Error::BuiltinName(_))));
-    for bad in ["", "a/b", "..", "-a", &"x".repeat(129)] {
+    for bad in ["", " ", "a\nb", "\u{1b}[2J"] {
         assert!(matches!(create(named(bad)), Err(Error::BadName(_))), "{bad:?} was taken");
     }
+    for odd in ["_under", "-a", "a/b", "ü", &"x".repeat(129)] {
+        let odd = create(named(odd)).expect("Docker's clients make such names");
+        assert_eq!(networks.find(&odd.name).expect("by its name").id, odd.id);
+        world.host.within(|| networks.remove(&off, &odd.name)).expect("nobody is in it");
+    }
+    let option = ("com.docker.network.bridge.name".to_owned(), String::new());
+    let unnamed =
+        create(NewNetwork { options: [option].into(), ..named("unnamed") }).expect("a name of ours");
+    assert_eq!(unnamed.bridge, Some(format!("gd-{}", &unnamed.id[..12])));
+    world.host.within(|| networks.remove(&off, "unnamed")).expect("nobody is in it");
     let overlap = create(NewNetwork { subnet: subnet("10.77.0.0/16"), ..named("wide") });
     assert!(matches!(overlap, Err(Error::PoolOverlaps(_))));
     assert_eq!(networks.find(&net.id[..10]).expect("by its prefix"), net);

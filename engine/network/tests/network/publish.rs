@@ -59,7 +59,7 @@ fn what_is_not_published_is_not_reached_and_loopback_stays_private() {
     // The outside knows a way to the container's network, as a neighbour on the same switch could.
     world.outside.within(|| {
         let mut links = glassdock_kernel::link::Links::here().expect("netlink");
-        links.add_default_route(&Trace::off(), IpAddr::V4(HOST)).expect("a route");
+        links.add_default_route(&Trace::off(), IpAddr::V4(HOST), "eth0").expect("a route");
     });
     assert_eq!(call_tcp(&world.outside, (container, 81), SILENCE), None);
     assert_eq!(call_tcp(&world.outside, (container, 80), SILENCE), None, "only by the published port");

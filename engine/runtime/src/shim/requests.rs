@@ -217,9 +217,9 @@ impl Server {
         Ok(())
     }
 
-    fn resize(&self, exec: Option<&str>, rows: u16, columns: u16) -> Result<(), Failed> {
+    fn resize(&mut self, exec: Option<&str>, rows: u16, columns: u16) -> Result<(), Failed> {
         let id = exec.unwrap_or_default();
-        let proc = self.procs.iter().find(|proc| proc.id == id && proc.phase != Phase::Ended);
+        let proc = self.procs.iter_mut().find(|proc| proc.id == id && proc.phase != Phase::Ended);
         let proc = proc.ok_or_else(|| invalid("resize", "there is no such process"))?;
         match proc.streams.resize(rows, columns) {
             Ok(true) => Ok(()),

@@ -52,6 +52,8 @@ pub(crate) struct Streams {
     input_ends: bool,
     clients: Vec<Client>,
     log: Option<Writer>,
+    /// The size that was asked for before the terminal came.
+    early_size: Option<pty::Size>,
     /// Nothing more will come: clients go once their buffers are empty.
     over: bool,
 }
@@ -123,6 +125,7 @@ impl Streams {
             input_ends: false,
             clients: Vec::new(),
             log,
+            early_size: None,
             over: false,
         }
     }
@@ -131,18 +134,23 @@ impl Streams {
     pub(crate) fn set_terminal(&mut self, controller: OwnedFd) -> io::Result<()> {
         rustix::io::ioctl_fionbio(&controller, true)?;
         self.input = Some(controller.try_clone()?);
+        if let Some(size) = self.early_size.take() {
+            pty::resize(controller.as_fd(), size).map_err(io::Error::other)?;
+        }
         self.outputs[0] = Some(controller);
         Ok(())
     }
 
-    /// Sets the terminal's size; false if there is no terminal.
-    pub(crate) fn resize(&self, rows: u16, columns: u16) -> Result<bool, glassdock_kernel::Error> {
+    /// Sets the terminal's size; false if there is none and none will come. A client may ask as soon as it is attached,
+    /// which is before the process has made its terminal.
+    pub(crate) fn resize(&mut self, rows: u16, columns: u16) -> Result<bool, glassdock_kernel::Error> {
+        let size = pty::Size { rows, columns };
         match &self.outputs[0] {
-            Some(controller) if self.tty => {
-                pty::resize(controller.as_fd(), pty::Size { rows, columns }).map(|()| true)
-            }
-            _ => Ok(false),
+            Some(controller) if self.tty => pty::resize(controller.as_fd(), size)?,
+            None if self.tty => self.early_size = Some(size),
+            _ => return Ok(false),
         }
+        Ok(true)
     }
 
     /// Attaches a client; what it sent early is the first input.
