@@ -177,7 +177,7 @@ fn extras(container: &Container, record: &Record) -> Extras {
         },
         user: Some(user(record)),
         groups: host.group_add.clone().unwrap_or_default(),
-        stacks: record.beside.stacks.clone(),
+        stacks: record.stacks().cloned().collect(),
         secret_env: record.beside.secret_env.clone(),
     }
 }

@@ -26,6 +26,8 @@ mod files;
 
 mod health;
 
+mod image_mounts;
+
 mod input;
 
 mod ipv6;
