@@ -39,9 +39,9 @@
 //!   [`glassdock_kernel::link`] and [`glassdock_kernel::nft`].
 //!
 //! A network may have IPv6 beside IPv4: a second subnet, a second address of the bridge and of
-//! each container, and a second table (`ip6`) of the same name.
+//! each container, and a second table (`ip6`) of the same name. Or it has these alone.
 //!
-//! Absent on purpose: networks without IPv4, overlay and macvlan drivers.
+//! Absent on purpose: overlay and macvlan drivers.
 
 pub mod cidr;
 

@@ -48,7 +48,7 @@ pub struct Network {
     pub driver: Driver,
     /// When it was made, in nanoseconds since 1970.
     pub created_ns: u64,
-    /// Its addresses; only where there is a bridge.
+    /// Its IPv4 addresses; only where there is a bridge, and not there if a user wants none.
     #[serde(default)]
     pub ipam: Option<Ipam>,
     /// Its IPv6 addresses, if it has any.
@@ -150,6 +150,8 @@ pub struct NewNetwork {
     pub gateway: Option<Ipv4Addr>,
     /// Addresses never to hand out.
     pub reserved: BTreeMap<String, Ipv4Addr>,
+    /// Whether it has no IPv4 addresses; then it has IPv6.
+    pub without_ipv4: bool,
     /// Whether it has IPv6 too, and which addresses then.
     pub ipv6: Option<NewIpam6>,
     /// See [`Network::idle_ipam6`].
@@ -180,6 +182,12 @@ impl Mac {
     pub fn of(address: Ipv4Addr) -> Self {
         let [a, b, c, d] = address.octets();
         Self([0x02, 0x42, a, b, c, d])
+    }
+
+    /// As [`Mac::of`] where there is no IPv4 address: of the first digits of what has it, a network's or endpoint's id.
+    pub(crate) fn named(id: &str) -> Self {
+        let number = id.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        Self::of(Ipv4Addr::from_bits(number.unwrap_or_default()))
     }
 }
 
@@ -280,6 +288,8 @@ pub struct EndpointConfig {
     pub address: Option<Ipv4Addr>,
     /// A fixed IPv6 address (`--ip6`).
     pub address6: Option<Ipv6Addr>,
+    /// Further addresses, of the link alone (`--link-local-ip`).
+    pub link_local: Vec<IpAddr>,
     /// A fixed MAC address (`--mac-address`).
     pub mac: Option<Mac>,
     /// The names that the network's other containers may call it by: its name, its
@@ -328,6 +338,9 @@ pub struct Endpoint {
     /// Whether IPv6's default route leads there.
     #[serde(default)]
     pub default_route6: bool,
+    /// Further addresses, of the link alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub link_local: Vec<IpAddr>,
     /// The link's MAC address.
     pub mac: Option<Mac>,
     /// The names that it is found by.

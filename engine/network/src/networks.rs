@@ -147,7 +147,8 @@ impl Networks {
         let mtu = mtu.transpose()?;
         // Another engine could take the same addresses between looking and making.
         let _exclusive = host::exclusive();
-        let host_uses = if new.subnet.is_none() { host::used()? } else { Vec::new() };
+        let looks = new.subnet.is_none() && !new.without_ipv4;
+        let host_uses = if looks { host::used()? } else { Vec::new() };
         let network = {
             let mut state = self.state();
             if state.networks.values().any(|network| network.name == new.name) {
@@ -155,7 +156,10 @@ impl Networks {
             }
             let ours: Vec<_> = state.subnets().collect();
             let used: Vec<_> = ours.iter().chain(&host_uses).copied().collect();
-            let ipam = ipam::plan(&new, &ours, &used)?;
+            if new.without_ipv4 && new.ipv6.is_none() {
+                return Err(Error::Invalid("IPv4 or IPv6 must be enabled".to_owned()));
+            }
+            let ipam = (!new.without_ipv4).then(|| ipam::plan(&new, &ours, &used)).transpose()?;
             let ours: Vec<_> = state.networks.values().filter_map(|other| other.ipam6.as_ref()).collect();
             let ours: Vec<_> = ours.iter().map(|ipam| ipam.subnet).collect();
             let ipam6 = new.ipv6.as_ref().map(|new| ipam6::plan(new, &ours, &self.mark)).transpose()?;
@@ -166,7 +170,7 @@ impl Networks {
                 name: new.name,
                 driver: Driver::Bridge,
                 created_ns: now_ns(),
-                ipam: Some(ipam),
+                ipam,
                 ipam6,
                 idle_ipam6,
                 bridge: Some(bridge),
@@ -312,9 +316,9 @@ impl Networks {
 
     /// Makes a network's host side be, and takes note where the host can't.
     pub(crate) fn bring_up(&self, trace: &Trace, network: &Network) -> Result<(), Error> {
-        let (Some(bridge), Some(ipam)) = (&network.bridge, &network.ipam) else { return Ok(()) };
+        let Some(bridge) = &network.bridge else { return Ok(()) };
         let endpoints = self.endpoints_in(&network.id);
-        match host::ensure(trace, network, ipam, bridge, &self.mark, &endpoints) {
+        match host::ensure(trace, network, bridge, &self.mark, &endpoints) {
             Ok((_, mut warnings)) => {
                 if !network.internal {
                     for version in host::versions(network) {

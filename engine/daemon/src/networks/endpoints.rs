@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::connect::{connect, disconnect};
 use super::{emit, shown};
-use crate::call::Call;
+use crate::call::{ApiVersion, Call};
 use crate::containers::model::EndpointSettings;
 use crate::containers::networks::failed;
 use crate::error::{Error, Kind};
@@ -104,11 +104,17 @@ struct PoolRequest {
 
 /// `NetworkCreate`.
 pub(crate) async fn create(mut call: Call) -> Reply {
-    let request: CreateRequest = call.json().await?;
+    let mut request: CreateRequest = call.json().await?;
+    if call.version < ApiVersion(48) {
+        request.enable_ipv4 = None;
+    }
     check(&request)?;
     let mut new = planned(request)?;
     let mut warning = "";
     if new.ipv6.is_some() && !glassdock_network::has_ipv6() {
+        if new.without_ipv4 {
+            return Err(Error::invalid("this machine has no IPv6: a network needs IPv4 here"));
+        }
         warning = "this machine has no IPv6: the network has IPv4 only";
         new.idle_ipv6 = new.ipv6.take().filter(|pool| pool.subnet.is_some());
     }
@@ -168,11 +174,6 @@ fn check(request: &CreateRequest) -> Result<(), Error> {
         );
         return Err(Error::not_found(words));
     }
-    if request.enable_ipv4 == Some(false) {
-        return Err(Error::invalid(
-            "IPv4 cannot be disabled: this engine's networks have IPv6 beside IPv4 only",
-        ));
-    }
     Ok(())
 }
 
@@ -184,6 +185,7 @@ fn planned(request: CreateRequest) -> Result<NewNetwork, Error> {
         ipam_options: request.ipam.options,
         labels: request.labels,
         options: request.options,
+        without_ipv4: request.enable_ipv4 == Some(false),
         ipv6: request.enable_ipv6.then(NewIpam6::default),
         ..NewNetwork::default()
     };

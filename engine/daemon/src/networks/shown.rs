@@ -80,7 +80,7 @@ pub(super) fn listed(network: &Network) -> Shown {
         created: created(network),
         scope: "local",
         driver: network.driver.name(),
-        enable_ipv4: true,
+        enable_ipv4: network.driver != Driver::Bridge || network.ipam.is_some(),
         enable_ipv6: network.ipam6.is_some(),
         ipam: ipam(network),
         internal: network.internal,
@@ -138,7 +138,7 @@ fn ipam(network: &Network) -> ShownIpam {
     ShownIpam {
         driver: "default",
         options: network.ipam_options.clone(),
-        config: four.map(|four| [four].into_iter().chain(six).collect()),
+        config: (network.driver == Driver::Bridge).then(|| four.into_iter().chain(six).collect()),
     }
 }
 
