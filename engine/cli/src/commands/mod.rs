@@ -18,6 +18,7 @@ mod exec;
 mod history;
 
 mod images;
+mod images_tree;
 
 mod info;
 
