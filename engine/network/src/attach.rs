@@ -22,6 +22,9 @@ impl Networks {
     /// what the kernel refuses.
     pub fn attach(&self, trace: &Trace, netns: &Netns, config: &EndpointConfig) -> Result<Endpoint, Error> {
         let network = self.find(&config.network)?;
+        if network.kept.is_some() {
+            return Err(Error::ConfigOnly);
+        }
         let mut endpoint = self.reserve(&network, config)?;
         let connected = match network.driver {
             Driver::Host => Ok(()),

@@ -76,6 +76,13 @@ pub struct Network {
     /// Whether the engine made it by itself: `bridge`, `host`, `none`.
     #[serde(default)]
     pub builtin: bool,
+    /// What a network that is only a configuration has for those that are made of it (`--config-only`). It has
+    /// nothing on the host, and nobody can be connected to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Box<NewNetwork>>,
+    /// The name of the configuration that it was made of (`--config-from`); empty if of none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub config_from: String,
     /// The user's labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -125,7 +132,8 @@ pub struct Ipam6 {
 }
 
 /// The IPv6 addresses that a user asks for; what is left out the engine picks.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NewIpam6 {
     /// The wanted addresses.
     pub subnet: Option<Cidr6>,
@@ -138,7 +146,8 @@ pub struct NewIpam6 {
 }
 
 /// What a user asks for with `network create`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NewNetwork {
     /// Its name.
     pub name: String,
@@ -156,6 +165,10 @@ pub struct NewNetwork {
     pub ipv6: Option<NewIpam6>,
     /// See [`Network::idle_ipam6`].
     pub idle_ipv6: Option<NewIpam6>,
+    /// Whether it is only kept, for others that are made of it; see [`Network::kept`].
+    pub config_only: bool,
+    /// See [`Network::config_from`].
+    pub config_from: String,
     /// See [`Network::internal`].
     pub internal: bool,
     /// See [`Network::ipam_options`].

@@ -11,6 +11,7 @@ use glassdock_trace::Trace;
 use serde::{Deserialize, Serialize};
 
 use crate::cidr::Cidr;
+use crate::configuration;
 use crate::error::Error;
 use crate::host::{self, Version};
 use crate::ipam;
@@ -132,6 +133,10 @@ impl Networks {
     /// nothing is left then.
     pub fn create(&self, trace: &Trace, new: NewNetwork) -> Result<Network, Error> {
         check_name(&new.name)?;
+        let new = configuration::completed(&self.state(), new)?;
+        if new.config_only {
+            return self.keep_configuration(new);
+        }
         let id = random_id();
         let bridge = match new.options.get("com.docker.network.bridge.name") {
             Some(name) => name.clone(),
@@ -179,6 +184,8 @@ impl Networks {
                 attachable: new.attachable,
                 ipam_options: new.ipam_options,
                 builtin: false,
+                kept: None,
+                config_from: new.config_from,
                 labels: new.labels,
                 options: new.options,
             };
@@ -245,6 +252,7 @@ impl Networks {
         {
             // Out of the state first: from here on nobody can connect to it.
             let mut state = self.state();
+            configuration::check_unused(&state, &network)?;
             let endpoints: Vec<_> = state.endpoints_in(&network.id).map(short_name).collect();
             if !endpoints.is_empty() {
                 let (name, id) = (network.name, network.id);
@@ -502,6 +510,8 @@ fn builtin(name: &str, driver: Driver) -> Network {
         attachable: false,
         ipam_options: None,
         builtin: true,
+        kept: None,
+        config_from: String::new(),
         labels: BTreeMap::new(),
         options: BTreeMap::new(),
     }
@@ -543,7 +553,7 @@ pub(crate) fn random_id() -> String {
     hex::encode(bytes)
 }
 
-fn now_ns() -> u64 {
+pub(crate) fn now_ns() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -137,6 +137,11 @@ fn check(request: &CreateRequest) -> Result<(), Error> {
     if request.name.trim().is_empty() {
         return Err(Error::invalid("invalid network name: name is empty"));
     }
+    if request.config_only {
+        // It is of no driver.
+        let operator = request.ingress || !request.scope.is_empty();
+        return if operator { Err(failed(glassdock_network::Error::OperatorFields)) } else { Ok(()) };
+    }
     let swarm = matches!(request.scope.as_str(), "swarm" | "global")
         || request.driver == "overlay"
         || request.ingress;
@@ -164,22 +169,14 @@ fn check(request: &CreateRequest) -> Result<(), Error> {
     if !matches!(request.ipam.driver.as_str(), "" | "default") {
         return Err(Error::not_found(format!("plugin \"{}\" not found", request.ipam.driver)));
     }
-    if request.config_only {
-        return Err(Error::unsupported("networks that are only a configuration are not supported"));
-    }
-    if !request.config_from.network.is_empty() {
-        let words = format!(
-            "network {} not found: no network is only a configuration here",
-            request.config_from.network
-        );
-        return Err(Error::not_found(words));
-    }
     Ok(())
 }
 
 fn planned(request: CreateRequest) -> Result<NewNetwork, Error> {
     let mut new = NewNetwork {
         name: request.name,
+        config_only: request.config_only,
+        config_from: request.config_from.network,
         internal: request.internal,
         attachable: request.attachable,
         ipam_options: request.ipam.options,
@@ -297,7 +294,8 @@ pub(crate) async fn prune(call: Call) -> Reply {
     let mut deleted = Vec::new();
     for network in call.engine.networks.list() {
         let late = until.is_some_and(|until| i128::from(network.created_ns) > until.as_nanosecond());
-        if network.builtin || late || !filters.labels_fit(&network.labels) {
+        // A configuration waits for those that are made of it.
+        if network.builtin || network.kept.is_some() || late || !filters.labels_fit(&network.labels) {
             continue;
         }
         let (trace, id) = (call.trace.clone(), network.id.clone());

@@ -20,6 +20,8 @@ mod build_sources;
 
 mod clients;
 
+mod configurations;
+
 mod exec;
 
 mod files;
