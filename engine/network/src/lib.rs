@@ -26,7 +26,7 @@
 //! ```
 //!
 //! Reading order: addresses (`cidr`, `cidr6`, `ipam`, `ipam6`, `fixed`), what a network is (`model`), who
-//! keeps them (`networks`, `configuration`, `storage`), the host's side (`host`), attaching
+//! keeps them (`networks`, `builtin`, `configuration`, `storage`), the host's side (`host`), attaching
 //! (`attach`), address translation and published ports (`nat`, `ports`, `proxy`),
 //! putting order after a crash (`reconcile`), and the names of containers ([`names`]).
 //!
@@ -60,6 +60,8 @@ pub mod error;
 pub mod storage;
 
 pub mod networks;
+
+mod builtin;
 
 mod configuration;
 
