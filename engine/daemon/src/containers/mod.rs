@@ -13,7 +13,7 @@
 //! words; [`sent`]), [`record`], [`container`], [`store`], [`names`]; then creating
 //! ([`create`], [`merge`], [`wanted`], [`volumes`], [`fill`], [`ports`], [`image`], [`images`], [`warnings`]), what the
 //! runtime is told ([`spec`], [`mounts`], [`defaults`], [`security`], [`devices`],
-//! [`resources`], [`files`], [`networks`]), starting and ending ([`start`],
+//! [`resources`], [`logging`], [`files`], [`networks`]), starting and ending ([`start`],
 //! [`supervise`], `orphans`, [`signal`], [`remove`], [`adopt`]), and looking ([`list`],
 //! [`inspect`], [`logs`], [`attach`], [`streams`], [`wait`], [`exec`], [`top`],
 //! [`stats`], [`change`], [`health`]), and its files ([`view`], [`archive`], [`export`]).
@@ -85,6 +85,7 @@ pub mod links;
 mod choose;
 
 pub mod list;
+pub mod logging;
 pub mod logs;
 pub mod stats;
 pub mod streams;
