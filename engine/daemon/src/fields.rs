@@ -67,7 +67,7 @@ pub fn with_misplaced_list(value: &Value) -> Option<&str> {
 }
 
 /// Fields that are one object each.
-const OBJECTS: [&str; 12] = [
+const OBJECTS: [&str; 13] = [
     "BindOptions",
     "DriverConfig",
     "EndpointConfig",
@@ -75,6 +75,7 @@ const OBJECTS: [&str; 12] = [
     "HostConfig",
     "IPAM",
     "IPAMConfig",
+    "ImageOptions",
     "LogConfig",
     "NetworkingConfig",
     "RestartPolicy",
@@ -129,7 +130,7 @@ const FIELDS: &[&str] = &[
     "NanoCpus", "OomKillDisable", "PidsLimit", "Ulimits", "Path", "Rate", "Weight", "PathOnHost",
     "PathInContainer", "CgroupPermissions", "Hard", "Soft",
     // Mount
-    "BindOptions", "Consistency", "CreateMountpoint", "DriverConfig", "Mode", "NoCopy", "NonRecursive", "Options",
+    "BindOptions", "Consistency", "CreateMountpoint", "DriverConfig", "ImageOptions", "Mode", "NoCopy", "NonRecursive", "Options",
     "Propagation", "ReadOnly", "ReadOnlyForceRecursive", "ReadOnlyNonRecursive", "SizeBytes", "Source", "Subpath",
     "Target", "TmpfsOptions", "VolumeOptions",
     // EndpointSettings, networks, volumes

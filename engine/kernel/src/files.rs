@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use glassdock_trace::{Evidence, Trace};
 use rustix::buffer::spare_capacity;
@@ -48,6 +48,37 @@ pub fn mount_line(target: &str) -> Option<String> {
     let wanted = escape(target);
     let table = words(Path::new(MOUNTINFO));
     table.lines().rfind(|line| line.split(' ').nth(4) == Some(&wanted)).map(str::to_owned)
+}
+
+/// Who hears of what happens to a mount, and of whom it hears; mount_namespaces(7).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sharing {
+    /// Where the mount is.
+    pub place: PathBuf,
+    /// Whether it tells others of what is mounted below it, and hears of them.
+    pub shared: bool,
+    /// Whether it hears of another mount.
+    pub slave: bool,
+}
+
+/// The mount that a path lies on, by this thread's mount table; `None` if that can't be read. The path is absolute and
+/// without links.
+#[must_use]
+pub fn mount_around(path: &Path) -> Option<Sharing> {
+    sharing(&words(Path::new(MOUNTINFO)), path)
+}
+
+fn sharing(table: &str, path: &Path) -> Option<Sharing> {
+    let around = table.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(4);
+        let place = PathBuf::from(unescape(fields.next()?));
+        path.starts_with(&place).then_some((place, fields.skip(1)))
+    });
+    // The last of those at one place is the uppermost.
+    let (place, fields) = around.max_by_key(|(place, _)| place.components().count())?;
+    let tags: Vec<&str> = fields.take_while(|field| *field != "-").collect();
+    let has = |word: &str| tags.iter().any(|tag| tag.starts_with(word));
+    Some(Sharing { place, shared: has("shared:"), slave: has("master:") })
 }
 
 /// This thread's whole mount table.
@@ -144,6 +175,23 @@ mod tests {
             assert_eq!(unescape(&escape(path)), path);
         }
         assert_eq!(unescape("/ends\\04"), "/ends\\04");
+    }
+
+    #[test]
+    fn a_path_lies_on_the_innermost_and_uppermost_mount() {
+        let table = "1 0 0:1 / / rw - rootfs none rw\n\
+                     2 1 0:2 / /a rw,relatime shared:7 - tmpfs none rw\n\
+                     3 2 0:3 / /a/b\\040c rw shared:8 master:7 - tmpfs none rw\n\
+                     4 1 0:4 / /d rw shared:9 - tmpfs none rw\n\
+                     5 4 0:5 / /d rw - tmpfs none rw\n";
+        let of = |path: &str| {
+            let found = sharing(table, Path::new(path)).expect("the root at least");
+            (found.place.display().to_string(), found.shared, found.slave)
+        };
+        assert_eq!(of("/ab"), ("/".to_owned(), false, false));
+        assert_eq!(of("/a"), ("/a".to_owned(), true, false));
+        assert_eq!(of("/a/b c/d"), ("/a/b c".to_owned(), true, true));
+        assert_eq!(of("/d/x"), ("/d".to_owned(), false, false));
     }
 
     #[test]

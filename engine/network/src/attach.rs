@@ -1,6 +1,6 @@
 //! Connecting a container to a network, and taking it off again.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use glassdock_kernel::link::{Links, Netns, Veth};
 use glassdock_kernel::nft::{Family, Nft};
@@ -22,6 +22,9 @@ impl Networks {
     /// what the kernel refuses.
     pub fn attach(&self, trace: &Trace, netns: &Netns, config: &EndpointConfig) -> Result<Endpoint, Error> {
         let network = self.find(&config.network)?;
+        if network.kept.is_some() {
+            return Err(Error::ConfigOnly);
+        }
         let mut endpoint = self.reserve(&network, config)?;
         let connected = match network.driver {
             Driver::Host => Ok(()),
@@ -130,7 +133,16 @@ impl Networks {
     }
 
     pub(crate) fn take_ports(&self, config: &EndpointConfig, endpoint: &mut Endpoint) -> Result<(), Error> {
-        let held = self.ports.take(&endpoint.id, &config.ports).map_err(|source| Error::Publish {
+        // Who comes by IPv6 can go on by IPv4, but not the reverse: a container without IPv4 has no ports there.
+        let mut requests = config.ports.clone();
+        if endpoint.address.is_none() {
+            requests.retain(|request| request.host_address.is_none_or(|address| address.is_ipv6()));
+            let everywhere = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+            requests
+                .iter_mut()
+                .for_each(|request| request.host_address = request.host_address.or(Some(everywhere)));
+        }
+        let held = self.ports.take(&endpoint.id, &requests).map_err(|source| Error::Publish {
             name: config.names.first().unwrap_or(&config.container).clone(),
             endpoint: endpoint.id.clone(),
             source: Box::new(source),
@@ -148,10 +160,7 @@ impl Networks {
         config: &EndpointConfig,
         endpoint: &mut Endpoint,
     ) -> Result<(), Error> {
-        let (Some(bridge), Some(address), Some(mac)) = (&network.bridge, endpoint.address, endpoint.mac)
-        else {
-            return Ok(());
-        };
+        let (Some(bridge), Some(mac)) = (&network.bridge, endpoint.mac) else { return Ok(()) };
         let mut links = Links::here()?;
         let index = match links.find(bridge)? {
             Some(link) => link.index,
@@ -176,10 +185,12 @@ impl Networks {
         }
         inside.bring_up(trace, &endpoint.interface)?;
         let eth = inside.index_of(&endpoint.interface)?;
-        let own = IpAddr::V4(address.address());
-        inside.add_address(trace, &endpoint.interface, eth, own, address.prefix())?;
-        if let Some(gateway) = endpoint.gateway.filter(|_| endpoint.default_route) {
-            inside.add_default_route(trace, IpAddr::V4(gateway), &endpoint.interface)?;
+        if let Some(address) = endpoint.address {
+            let own = IpAddr::V4(address.address());
+            inside.add_address(trace, &endpoint.interface, eth, own, address.prefix())?;
+            if let Some(gateway) = endpoint.gateway.filter(|_| endpoint.default_route) {
+                inside.add_default_route(trace, IpAddr::V4(gateway), &endpoint.interface)?;
+            }
         }
         if let Some(address) = endpoint.address6 {
             let own = IpAddr::V6(address.address());
@@ -188,12 +199,17 @@ impl Networks {
                 inside.add_default_route(trace, IpAddr::V6(gateway), &endpoint.interface)?;
             }
         }
+        for own in &endpoint.link_local {
+            // As large as the networks of RFC 3927 and RFC 4291 are.
+            let prefix = if own.is_ipv4() { 16 } else { 64 };
+            inside.add_address(trace, &endpoint.interface, eth, *own, prefix)?;
+        }
         if config.ports.is_empty() { Ok(()) } else { self.publish(trace, network, endpoint) }
     }
 
     /// Makes the endpoint's ports lead to it.
     pub(crate) fn publish(&self, trace: &Trace, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
-        let (Some(bridge), Some(_)) = (&network.bridge, endpoint.address) else { return Ok(()) };
+        let Some(bridge) = &network.bridge else { return Ok(()) };
         if host::bridged_packets_are_filtered() {
             Links::here()?.set_hairpin(trace, &endpoint.host_interface)?;
         }
@@ -285,18 +301,28 @@ fn plan(state: &State, network: &Network, config: &EndpointConfig, id: String) -
         address6: None,
         gateway6: None,
         default_route6: false,
+        link_local: config.link_local.clone(),
         mac: None,
         names: config.names.clone(),
         links: config.links.clone(),
         ports: Vec::new(),
         id,
     };
-    let Some(ipam) = &network.ipam else { return Ok(endpoint) };
-    let address = ipam.pick(&network.name, config.address, &state.taken(&network.id))?;
-    endpoint.address = Some(ipam.subnet.with_address(address));
-    endpoint.mac = Some(config.mac.unwrap_or_else(|| Mac::of(address)));
-    endpoint.gateway = (!network.internal).then_some(ipam.gateway);
-    endpoint.default_route = config.default_route && !network.internal;
+    if network.driver != Driver::Bridge {
+        return Ok(endpoint);
+    }
+    endpoint.mac = Some(config.mac.unwrap_or_else(|| Mac::named(&endpoint.id)));
+    match (&network.ipam, config.address) {
+        (Some(ipam), wanted) => {
+            let address = ipam.pick(&network.name, wanted, &state.taken(&network.id))?;
+            endpoint.address = Some(ipam.subnet.with_address(address));
+            endpoint.mac = Some(config.mac.unwrap_or_else(|| Mac::of(address)));
+            endpoint.gateway = (!network.internal).then_some(ipam.gateway);
+            endpoint.default_route = config.default_route && !network.internal;
+        }
+        (None, Some(_)) => return Err(Error::NoSubnetOfUsers),
+        (None, None) => {}
+    }
     match (&network.ipam6, config.address6) {
         (Some(ipam), wanted) => {
             let address = ipam.pick(&network.name, wanted, &state.taken6(&network.id))?;
@@ -307,7 +333,7 @@ fn plan(state: &State, network: &Network, config: &EndpointConfig, id: String) -
         (None, Some(wanted))
             if network.idle_ipam6.as_ref().is_some_and(|idle| idle.subnet.contains(wanted)) => {}
         (None, Some(wanted)) => {
-            let subnet = ipam.subnet.to_string();
+            let subnet = network.ipam.as_ref().map_or_else(String::new, |ipam| ipam.subnet.to_string());
             return Err(Error::OutsideSubnet { address: wanted.into(), subnet });
         }
         (None, None) => {}

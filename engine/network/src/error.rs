@@ -44,6 +44,25 @@ pub enum Error {
     InNoSubnet(IpAddr),
     #[error("invalid network configuration: {0}")]
     Invalid(String),
+    #[error(
+        "configuration network can only contain network specific fields. Network operator fields like [ ingress | internal | \
+         attachable | scope ] are not supported."
+    )]
+    OperatorFields,
+    #[error("a configuration network cannot depend on another configuration network")]
+    ConfigOfConfig,
+    #[error(
+        "user specified configurations are not supported if the network depends on a configuration network"
+    )]
+    OwnConfig,
+    #[error("network driver options are not supported if the network depends on a configuration network")]
+    OwnOptions,
+    #[error("configuration network {0:?} does not exist")]
+    NoConfig(String),
+    #[error("error while removing network: configuration network {0:?} is in use")]
+    ConfigInUse(String),
+    #[error("cannot create endpoint on configuration-only network")]
+    ConfigOnly,
     #[error("endpoint with name {name} already exists in network {network}")]
     AlreadyAttached { name: String, network: String },
     #[error("container {container} is not connected to the network {network}")]
@@ -96,7 +115,7 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::NotFound(_) => ErrorKind::NotFound,
+            Self::NotFound(_) | Self::NoConfig(_) => ErrorKind::NotFound,
             Self::NameTaken(_) => ErrorKind::Conflict,
             Self::Ambiguous(..)
             | Self::BadName(_)
@@ -107,6 +126,12 @@ impl Error {
             Self::Builtin(_)
             | Self::BuiltinName(_)
             | Self::InUse { .. }
+            | Self::OperatorFields
+            | Self::ConfigOfConfig
+            | Self::OwnConfig
+            | Self::OwnOptions
+            | Self::ConfigInUse(_)
+            | Self::ConfigOnly
             | Self::PoolOverlaps(_)
             | Self::AddressTaken(_)
             | Self::AlreadyAttached { .. } => ErrorKind::Denied,

@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::cidr::Cidr;
 use crate::error::Error;
-use crate::model::{Endpoint, Ipam, Ipam6, Mac, Network};
+use crate::model::{Endpoint, Ipam6, Mac, Network};
 use crate::{nat, nat6};
 
 /// The families that a network may have a table of.
@@ -41,7 +41,8 @@ impl Version {
 
 /// The versions that a network has addresses of.
 pub(crate) fn versions(network: &Network) -> impl Iterator<Item = Version> {
-    [Version::V4].into_iter().chain(network.ipam6.as_ref().map(|_| Version::V6))
+    let four = network.ipam.as_ref().map(|_| Version::V4);
+    four.into_iter().chain(network.ipam6.as_ref().map(|_| Version::V6))
 }
 
 /// Whether this machine knows IPv6.
@@ -72,13 +73,15 @@ fn is_orphan(text: &str) -> bool {
 pub(crate) fn ensure(
     trace: &Trace,
     network: &Network,
-    ipam: &Ipam,
     bridge: &str,
     mark: &str,
     endpoints: &[Endpoint],
 ) -> Result<(u32, Vec<String>), Error> {
-    let index = ensure_bridge(trace, network, ipam, bridge, mark)?;
-    let mut tables = vec![(Family::Ip, nat::table(network, ipam, bridge, mark, endpoints.iter()))];
+    let index = ensure_bridge(trace, network, bridge, mark)?;
+    let mut tables = Vec::new();
+    if let Some(ipam) = &network.ipam {
+        tables.push((Family::Ip, nat::table(network, ipam, bridge, mark, endpoints.iter())));
+    }
     if let Some(ipam6) = &network.ipam6 {
         ensure_address6(trace, ipam6, bridge, index)?;
         tables.push((Family::Ip6, nat6::table(network, ipam6, bridge, mark, endpoints.iter())));
@@ -117,24 +120,19 @@ fn ensure_address6(trace: &Trace, ipam: &Ipam6, bridge: &str, index: u32) -> Res
     Ok(links.add_address(trace, bridge, index, IpAddr::V6(ipam.gateway), ipam.subnet.prefix())?)
 }
 
-fn ensure_bridge(
-    trace: &Trace,
-    network: &Network,
-    ipam: &Ipam,
-    bridge: &str,
-    mark: &str,
-) -> Result<u32, Error> {
+fn ensure_bridge(trace: &Trace, network: &Network, bridge: &str, mark: &str) -> Result<u32, Error> {
     let mut links = Links::here()?;
-    let address = (IpAddr::V4(ipam.gateway), ipam.subnet.prefix());
+    let ipam = network.ipam.as_ref();
+    let address = ipam.map(|ipam| (IpAddr::V4(ipam.gateway), ipam.subnet.prefix()));
     if let Some(link) = links.find(bridge)? {
         let addresses = links.addresses()?;
         let has = |link: &Link| addresses.iter().any(|(index, ..)| *index == link.index);
         if link.alias == mark {
-            let right = (link.index, ipam.gateway, ipam.subnet.prefix());
-            if addresses.contains(&right) {
+            let right = ipam.map(|ipam| (link.index, ipam.gateway, ipam.subnet.prefix()));
+            if right.map_or(!has(&link), |right| addresses.contains(&right)) {
                 return Ok(link.index);
             }
-            if !has(&link) {
+            if let Some(address) = address.filter(|_| !has(&link)) {
                 links.add_address(trace, bridge, link.index, address.0, address.1)?;
                 return Ok(link.index);
             }
@@ -149,7 +147,8 @@ fn ensure_bridge(
             return Err(Error::ForeignBridge { bridge: bridge.to_owned(), owner });
         }
     }
-    Ok(links.create_bridge(trace, bridge, Some(address), Mac::of(ipam.gateway).0, network.mtu, mark)?)
+    let mac = ipam.map_or_else(|| Mac::named(&network.id), |ipam| Mac::of(ipam.gateway));
+    Ok(links.create_bridge(trace, bridge, address, mac.0, network.mtu, mark)?)
 }
 
 /// Removes a network's host side. What is gone already is no error.

@@ -26,7 +26,7 @@
 //! ```
 //!
 //! Reading order: addresses (`cidr`, `cidr6`, `ipam`, `ipam6`, `fixed`), what a network is (`model`), who
-//! keeps them (`networks`, `storage`), the host's side (`host`), attaching
+//! keeps them (`networks`, `builtin`, `configuration`, `storage`), the host's side (`host`), attaching
 //! (`attach`), address translation and published ports (`nat`, `ports`, `proxy`),
 //! putting order after a crash (`reconcile`), and the names of containers ([`names`]).
 //!
@@ -39,9 +39,9 @@
 //!   [`glassdock_kernel::link`] and [`glassdock_kernel::nft`].
 //!
 //! A network may have IPv6 beside IPv4: a second subnet, a second address of the bridge and of
-//! each container, and a second table (`ip6`) of the same name.
+//! each container, and a second table (`ip6`) of the same name. Or it has these alone.
 //!
-//! Absent on purpose: networks without IPv4, overlay and macvlan drivers.
+//! Absent on purpose: overlay and macvlan drivers.
 
 pub mod cidr;
 
@@ -60,6 +60,10 @@ pub mod error;
 pub mod storage;
 
 pub mod networks;
+
+mod builtin;
+
+mod configuration;
 
 mod host;
 

@@ -48,7 +48,7 @@ pub struct Network {
     pub driver: Driver,
     /// When it was made, in nanoseconds since 1970.
     pub created_ns: u64,
-    /// Its addresses; only where there is a bridge.
+    /// Its IPv4 addresses; only where there is a bridge, and not there if a user wants none.
     #[serde(default)]
     pub ipam: Option<Ipam>,
     /// Its IPv6 addresses, if it has any.
@@ -76,6 +76,13 @@ pub struct Network {
     /// Whether the engine made it by itself: `bridge`, `host`, `none`.
     #[serde(default)]
     pub builtin: bool,
+    /// What a network that is only a configuration has for those that are made of it (`--config-only`). It has
+    /// nothing on the host, and nobody can be connected to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Box<NewNetwork>>,
+    /// The name of the configuration that it was made of (`--config-from`); empty if of none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub config_from: String,
     /// The user's labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -125,7 +132,8 @@ pub struct Ipam6 {
 }
 
 /// The IPv6 addresses that a user asks for; what is left out the engine picks.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NewIpam6 {
     /// The wanted addresses.
     pub subnet: Option<Cidr6>,
@@ -138,7 +146,8 @@ pub struct NewIpam6 {
 }
 
 /// What a user asks for with `network create`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct NewNetwork {
     /// Its name.
     pub name: String,
@@ -150,10 +159,16 @@ pub struct NewNetwork {
     pub gateway: Option<Ipv4Addr>,
     /// Addresses never to hand out.
     pub reserved: BTreeMap<String, Ipv4Addr>,
+    /// Whether it has no IPv4 addresses; then it has IPv6.
+    pub without_ipv4: bool,
     /// Whether it has IPv6 too, and which addresses then.
     pub ipv6: Option<NewIpam6>,
     /// See [`Network::idle_ipam6`].
     pub idle_ipv6: Option<NewIpam6>,
+    /// Whether it is only kept, for others that are made of it; see [`Network::kept`].
+    pub config_only: bool,
+    /// See [`Network::config_from`].
+    pub config_from: String,
     /// See [`Network::internal`].
     pub internal: bool,
     /// See [`Network::ipam_options`].
@@ -180,6 +195,12 @@ impl Mac {
     pub fn of(address: Ipv4Addr) -> Self {
         let [a, b, c, d] = address.octets();
         Self([0x02, 0x42, a, b, c, d])
+    }
+
+    /// As [`Mac::of`] where there is no IPv4 address: of the first digits of what has it, a network's or endpoint's id.
+    pub(crate) fn named(id: &str) -> Self {
+        let number = id.get(..8).and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        Self::of(Ipv4Addr::from_bits(number.unwrap_or_default()))
     }
 }
 
@@ -280,6 +301,8 @@ pub struct EndpointConfig {
     pub address: Option<Ipv4Addr>,
     /// A fixed IPv6 address (`--ip6`).
     pub address6: Option<Ipv6Addr>,
+    /// Further addresses, of the link alone (`--link-local-ip`).
+    pub link_local: Vec<IpAddr>,
     /// A fixed MAC address (`--mac-address`).
     pub mac: Option<Mac>,
     /// The names that the network's other containers may call it by: its name, its
@@ -328,6 +351,9 @@ pub struct Endpoint {
     /// Whether IPv6's default route leads there.
     #[serde(default)]
     pub default_route6: bool,
+    /// Further addresses, of the link alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub link_local: Vec<IpAddr>,
     /// The link's MAC address.
     pub mac: Option<Mac>,
     /// The names that it is found by.

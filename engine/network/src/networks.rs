@@ -10,12 +10,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use glassdock_trace::Trace;
 use serde::{Deserialize, Serialize};
 
+use crate::builtin::BUILTIN;
 use crate::cidr::Cidr;
+use crate::configuration;
 use crate::error::Error;
 use crate::host::{self, Version};
 use crate::ipam;
 use crate::ipam6;
-use crate::model::{Driver, Endpoint, Ipam, Network, NewNetwork};
+use crate::model::{Driver, Endpoint, Network, NewNetwork};
 use crate::names::Names;
 use crate::ports::Ports;
 use crate::proxy::Proxy;
@@ -85,9 +87,6 @@ struct HostDocument {
     forwarding6: bool,
 }
 
-/// The names that no user's network may have.
-const BUILTIN: [&str; 3] = ["bridge", "host", "none"];
-
 impl Networks {
     /// Reads what the storage has, and brings the host to it: each network's bridge
     /// and table are there afterwards, and those of networks that are no more are gone.
@@ -132,6 +131,10 @@ impl Networks {
     /// nothing is left then.
     pub fn create(&self, trace: &Trace, new: NewNetwork) -> Result<Network, Error> {
         check_name(&new.name)?;
+        let new = configuration::completed(&self.state(), new)?;
+        if new.config_only {
+            return self.keep_configuration(new);
+        }
         let id = random_id();
         let bridge = match new.options.get("com.docker.network.bridge.name") {
             Some(name) if !name.is_empty() => name.clone(),
@@ -147,7 +150,8 @@ impl Networks {
         let mtu = mtu.transpose()?;
         // Another engine could take the same addresses between looking and making.
         let _exclusive = host::exclusive();
-        let host_uses = if new.subnet.is_none() { host::used()? } else { Vec::new() };
+        let looks = new.subnet.is_none() && !new.without_ipv4;
+        let host_uses = if looks { host::used()? } else { Vec::new() };
         let network = {
             let mut state = self.state();
             if state.networks.values().any(|network| network.name == new.name) {
@@ -155,7 +159,10 @@ impl Networks {
             }
             let ours: Vec<_> = state.subnets().collect();
             let used: Vec<_> = ours.iter().chain(&host_uses).copied().collect();
-            let ipam = ipam::plan(&new, &ours, &used)?;
+            if new.without_ipv4 && new.ipv6.is_none() {
+                return Err(Error::Invalid("IPv4 or IPv6 must be enabled".to_owned()));
+            }
+            let ipam = (!new.without_ipv4).then(|| ipam::plan(&new, &ours, &used)).transpose()?;
             let ours: Vec<_> = state.networks.values().filter_map(|other| other.ipam6.as_ref()).collect();
             let ours: Vec<_> = ours.iter().map(|ipam| ipam.subnet).collect();
             let ipam6 = new.ipv6.as_ref().map(|new| ipam6::plan(new, &ours, &self.mark)).transpose()?;
@@ -166,7 +173,7 @@ impl Networks {
                 name: new.name,
                 driver: Driver::Bridge,
                 created_ns: now_ns(),
-                ipam: Some(ipam),
+                ipam,
                 ipam6,
                 idle_ipam6,
                 bridge: Some(bridge),
@@ -175,6 +182,8 @@ impl Networks {
                 attachable: new.attachable,
                 ipam_options: new.ipam_options,
                 builtin: false,
+                kept: None,
+                config_from: new.config_from,
                 labels: new.labels,
                 options: new.options,
             };
@@ -241,6 +250,7 @@ impl Networks {
         {
             // Out of the state first: from here on nobody can connect to it.
             let mut state = self.state();
+            configuration::check_unused(&state, &network)?;
             let endpoints: Vec<_> = state.endpoints_in(&network.id).map(short_name).collect();
             if !endpoints.is_empty() {
                 let (name, id) = (network.name, network.id);
@@ -312,9 +322,9 @@ impl Networks {
 
     /// Makes a network's host side be, and takes note where the host can't.
     pub(crate) fn bring_up(&self, trace: &Trace, network: &Network) -> Result<(), Error> {
-        let (Some(bridge), Some(ipam)) = (&network.bridge, &network.ipam) else { return Ok(()) };
+        let Some(bridge) = &network.bridge else { return Ok(()) };
         let endpoints = self.endpoints_in(&network.id);
-        match host::ensure(trace, network, ipam, bridge, &self.mark, &endpoints) {
+        match host::ensure(trace, network, bridge, &self.mark, &endpoints) {
             Ok((_, mut warnings)) => {
                 if !network.internal {
                     for version in host::versions(network) {
@@ -382,57 +392,6 @@ impl Networks {
         drop(state);
         self.unkeep(&format!("network/{}", network.id))
     }
-
-    /// Sees to it that `bridge`, `host` and `none` are there, the first with the
-    /// addresses and the bridge that the configuration names.
-    fn ensure_builtin(&self) -> Result<(), Error> {
-        for (name, driver) in BUILTIN.into_iter().zip([Driver::Bridge, Driver::Host, Driver::None]) {
-            let found = self.state().networks.values().find(|network| network.name == name).cloned();
-            let mut network = found.clone().unwrap_or_else(|| builtin(name, driver));
-            if driver == Driver::Bridge {
-                self.settle_default(&mut network)?;
-            }
-            if found.as_ref() != Some(&network) {
-                self.keep(&format!("network/{}", network.id), &network)?;
-                self.state().networks.insert(network.id.clone(), network);
-            }
-        }
-        Ok(())
-    }
-
-    /// Decides the default bridge's name and addresses. While containers are
-    /// connected they stay; otherwise what has come to be used by others is left to them.
-    fn settle_default(&self, network: &mut Network) -> Result<(), Error> {
-        if network.ipam.is_some() && !self.endpoints_in(&network.id).is_empty() {
-            return Ok(());
-        }
-        network.bridge = Some(self.config.bridge.clone());
-        let ours: Vec<_> = self.state().subnets_but(&network.id).collect();
-        if let Some(bip) = self.config.bip {
-            let new = NewNetwork {
-                subnet: Some(bip.network()),
-                gateway: Some(bip.address()),
-                ..NewNetwork::default()
-            };
-            network.ipam = Some(ipam::plan(&new, &ours, &[])?);
-            return Ok(());
-        }
-        // A host that does not tell its routes has none that we could respect.
-        let mut used = host::used().unwrap_or_default();
-        used.extend(ours);
-        // Our own bridge, if it is there, is one of the host's routes too.
-        let mine = network.ipam.as_ref().map(|ipam| ipam.subnet.with_address(ipam.gateway));
-        used.retain(|other| mine != Some(*other) && mine.map(Cidr::network) != Some(*other));
-        used.retain(|other| {
-            mine.is_none_or(|mine| !(other.prefix() == 32 && mine.contains(other.address())))
-        });
-        let stays = mine.is_some_and(|mine| !used.iter().any(|other| other.overlaps(mine)));
-        if !stays {
-            let new = NewNetwork { name: network.name.clone(), ..NewNetwork::default() };
-            network.ipam = Some(ipam::plan(&new, &used, &used)?);
-        }
-        Ok(())
-    }
 }
 
 impl State {
@@ -458,7 +417,7 @@ impl State {
         self.subnets_but("")
     }
 
-    fn subnets_but<'a>(&'a self, id: &'a str) -> impl Iterator<Item = Cidr> + 'a {
+    pub(crate) fn subnets_but<'a>(&'a self, id: &'a str) -> impl Iterator<Item = Cidr> + 'a {
         let others = self.networks.values().filter(move |network| network.id != id);
         others.filter_map(|network| network.ipam.as_ref().map(|ipam| ipam.subnet))
     }
@@ -481,26 +440,6 @@ fn read(storage: &dyn Storage) -> Result<State, Error> {
         }
     }
     Ok(state)
-}
-
-fn builtin(name: &str, driver: Driver) -> Network {
-    Network {
-        id: random_id(),
-        name: name.to_owned(),
-        driver,
-        created_ns: now_ns(),
-        ipam: None::<Ipam>,
-        ipam6: None,
-        idle_ipam6: None,
-        bridge: None,
-        mtu: None,
-        internal: false,
-        attachable: false,
-        ipam_options: None,
-        builtin: true,
-        labels: BTreeMap::new(),
-        options: BTreeMap::new(),
-    }
 }
 
 /// How an endpoint is called in a message: `name:"web" id:"0123456789ab"`.
@@ -537,7 +476,7 @@ pub(crate) fn random_id() -> String {
     hex::encode(bytes)
 }
 
-fn now_ns() -> u64 {
+pub(crate) fn now_ns() -> u64 {
     let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
 }

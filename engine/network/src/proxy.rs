@@ -50,18 +50,15 @@ struct Shared {
 impl Networks {
     /// Waits at an endpoint's published ports.
     pub(crate) fn serve(&self, endpoint: &Endpoint) {
-        let Some(address) = endpoint.address.map(|address| IpAddr::V4(address.address())) else { return };
+        let address = endpoint.address.map(|address| IpAddr::V4(address.address()));
         // Who comes by IPv6 goes on by IPv6, if the container has that.
-        let address6 = endpoint.address6.map_or(address, |address| IpAddr::V6(address.address()));
+        let address6 = endpoint.address6.map(|address| IpAddr::V6(address.address())).or(address);
         let held = self.ports.of(&endpoint.id);
         let tcp = held.into_iter().filter(|held| held.published.protocol == Protocol::Tcp);
-        let doors = tcp.map(|held| Door {
-            endpoint: endpoint.id.clone(),
-            socket: held.socket,
-            to: SocketAddr::new(
-                if held.published.host_address.is_ipv6() { address6 } else { address },
-                held.published.container_port,
-            ),
+        let doors = tcp.filter_map(|held| {
+            let to = if held.published.host_address.is_ipv6() { address6 } else { address };
+            let to = SocketAddr::new(to?, held.published.container_port);
+            Some(Door { endpoint: endpoint.id.clone(), socket: held.socket, to })
         });
         self.proxy.wait_at(doors.collect());
     }

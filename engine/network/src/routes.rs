@@ -2,8 +2,8 @@
 //!
 //! A container in several networks has one default route a family. The network with the highest priority has it
 //! (`gw-priority`), of several the one whose name sorts first; internal networks lead nowhere, and a network without
-//! IPv6 leaves IPv6's to the next one. The container's ports are published through the network that has IPv4's. When a
-//! running container is connected to a better network, or disconnected from the best one, both move.
+//! IPv6 leaves IPv6's to the next one, as one without IPv4 leaves IPv4's. The container's ports are published through
+//! the network that has IPv4's, or IPv6's if none has that. When a running container is connected to a better network, or disconnected from the best one, both move.
 
 use std::net::IpAddr;
 
@@ -12,7 +12,7 @@ use glassdock_trace::Trace;
 
 use crate::attach::{key, unpublish};
 use crate::error::Error;
-use crate::model::{Driver, Endpoint, EndpointConfig};
+use crate::model::{Driver, Endpoint, EndpointConfig, Network};
 use crate::networks::Networks;
 
 impl Networks {
@@ -27,16 +27,16 @@ impl Networks {
             let network = self.find(&config.network).ok()?;
             (network.driver == Driver::Bridge && !network.internal).then_some(network)
         };
-        let best = places.iter().copied().find(|place| leads(&configs[*place]).is_some());
-        let best6 = places
-            .iter()
-            .copied()
-            .find(|place| leads(&configs[*place]).is_some_and(|network| network.ipam6.is_some()));
+        let first = |has: fn(&Network) -> bool| {
+            places.iter().copied().find(|place| leads(&configs[*place]).is_some_and(|network| has(&network)))
+        };
+        let best = first(|network| network.ipam.is_some());
+        let best6 = first(|network| network.ipam6.is_some());
         for (place, config) in configs.iter_mut().enumerate() {
             config.default_route = Some(place) == best;
             config.default_route6 = Some(place) == best6;
         }
-        if let Some(best) = best {
+        if let Some(best) = best.or(best6) {
             let ports: Vec<_> =
                 configs.iter_mut().flat_map(|config| std::mem::take(&mut config.ports)).collect();
             configs[best].ports = ports;
@@ -83,6 +83,10 @@ impl Networks {
             if config.default_route6 && !endpoint.default_route6 {
                 self.lead_out(trace, netns, endpoint.gateway6.map(IpAddr::V6), &endpoint.interface)?;
                 endpoint.default_route6 = true;
+                // Where nothing leads out by IPv4, the ports are here.
+                if endpoint.ports.is_empty() {
+                    self.publish_anew(trace, config, &mut endpoint)?;
+                }
                 self.remember(&endpoint)?;
             }
         }

@@ -50,6 +50,6 @@ pub mod error;
 pub use bundle::{Bundle, Exit, Extras};
 pub use client::{ExecSpec, Execed, Notice, Shim, State, Status, Streams};
 pub use error::{Error, Failed};
-pub use init::mounts::{INSIDE, bind_source};
+pub use init::mounts::{INSIDE, bind_source, mount_stack};
 pub use init::user::numbers as user_numbers;
 pub use launch::{Created, Launch, create};

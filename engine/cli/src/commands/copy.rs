@@ -181,7 +181,7 @@ impl Landing {
         if !folder.is_dir() {
             return Err(Failure::say(format!(
                 "invalid output path: directory {} does not exist",
-                crate::words::check::quote(&host_absolute(folder))
+                crate::words::check::quote(&host_absolute(folder).display().to_string())
             )));
         }
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -311,7 +311,7 @@ async fn to_container(
     let shown = format!("{container}:{target}");
     if source != "-" {
         let path = Path::new(source);
-        fs::symlink_metadata(path).map_err(|error| file_failure("lstat", &host_absolute(path), &error))?;
+        fs::symlink_metadata(path).map_err(|error| missing(path, &error))?;
     }
     let mut path = absolute(target);
     let mut found = stat(cx, container, &path).await?;
@@ -376,7 +376,7 @@ impl Plan {
         } else {
             fs::symlink_metadata(&path)
         };
-        let info = info.map_err(|error| file_failure("lstat", &host_absolute(&path), &error))?;
+        let info = info.map_err(|error| missing(&path, &error))?;
         let only_content = source.ends_with("/.") || source == ".";
         if exists && target_is_dir {
             let name = if only_content { ".".to_owned() } else { base_name(&path) };
@@ -395,8 +395,21 @@ impl Plan {
     }
 }
 
-fn host_absolute(path: &Path) -> String {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+/// A source that can't be looked at, in Docker's words: those look for its folder first, and put a slash behind that even
+/// if it is the root.
+fn missing(path: &Path, error: &io::Error) -> Failure {
+    let path = host_absolute(path);
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return file_failure("lstat", &path.display().to_string(), error);
+    };
+    match folder.canonicalize() {
+        Ok(real) => file_failure("lstat", &format!("{}/{}", real.display(), name.display()), error),
+        Err(error) => file_failure("lstat", &folder.display().to_string(), &error),
+    }
+}
+
+fn host_absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn base_name(path: &Path) -> String {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::reference::Reference;
-use super::{gather, items, number, text};
+use super::{gather, images_tree, items, number, text};
 use crate::client::{encode, filters, with_query};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -31,14 +31,12 @@ pub(crate) const LISTING: Listing = Listing {
 };
 
 pub(crate) async fn images(cx: &mut Context, args: &Args) -> Result<(), Failure> {
-    if args.is("tree") {
-        return Err(Failure::say(
-            "--tree is an experiment of Docker's with another store of images; this one has layers",
-        ));
-    }
     let mut given: Vec<String> = args.list("filter");
     if let Some(name) = args.operands.first() {
         given.push(format!("reference={name}"));
+    }
+    if args.is("tree") {
+        return images_tree::tree(cx, args, &given).await;
     }
     let path = with_query(
         "/images/json",

@@ -18,6 +18,7 @@ mod exec;
 mod history;
 
 mod images;
+mod images_tree;
 
 mod info;
 
@@ -120,6 +121,7 @@ pub(crate) async fn run(cx: &mut Context, args: &Args) -> Result<(), Failure> {
         "volume create" => Box::pin(volumes::create(cx, args)).await,
         "volume ls" => Box::pin(volumes::ls(cx, args)).await,
         "volume rm" => Box::pin(volumes::rm(cx, args)).await,
+        "volume update" => Box::pin(volumes::update(cx, args)).await,
         name if swarm::has(name) => Box::pin(swarm::run(cx, args)).await,
         other => Err(Failure::say(format!("{other} is in the tables and has no code"))),
     }

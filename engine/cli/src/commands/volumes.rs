@@ -1,5 +1,6 @@
 //! `volume …`, but for `inspect` and `prune`.
 
+use http::Method;
 use serde_json::{Value, json};
 
 use super::ports::natural;
@@ -80,6 +81,22 @@ pub(crate) async fn create(cx: &mut Context, args: &Args) -> Result<(), Failure>
     let answer = cx.client.post_json("/volumes/create", Some(&body)).await?;
     cx.out.line(text(&answer, "Name"));
     Ok(())
+}
+
+/// Only volumes of a swarm can be changed: whether one is such, the engine says.
+pub(crate) async fn update(cx: &mut Context, args: &Args) -> Result<(), Failure> {
+    let path = format!("/volumes/{}", encode(args.operand(0)));
+    let volume = cx.client.get_json(&path).await?;
+    let Some(cluster) = volume.get("ClusterVolume").filter(|cluster| cluster.is_object()) else {
+        return Err(Failure::say("can only update cluster volumes"));
+    };
+    let mut spec = cluster.get("Spec").cloned().unwrap_or_else(|| json!({}));
+    if args.changed("availability") {
+        spec["Availability"] = args.text("availability").into();
+    }
+    let version = cluster.pointer("/Version/Index").and_then(Value::as_u64).unwrap_or_default().to_string();
+    let path = with_query(&path, &[("version", &version)]);
+    cx.client.send(Method::PUT, &path, Some(&json!({ "Spec": spec })), &[]).await.map(drop)
 }
 
 pub(crate) async fn rm(cx: &mut Context, args: &Args) -> Result<(), Failure> {

@@ -97,6 +97,7 @@ static SPECS: &[&Spec] = &[
     &network::NETWORK_CONNECT, &network::NETWORK_CREATE, &network::NETWORK_DISCONNECT,
     &network::NETWORK_INSPECT, &network::NETWORK_LS, &network::NETWORK_PRUNE, &network::NETWORK_RM,
     &volume::VOLUME_CREATE, &volume::VOLUME_INSPECT, &volume::VOLUME_LS, &volume::VOLUME_PRUNE, &volume::VOLUME_RM,
+    &volume::VOLUME_UPDATE,
 ];
 
 /// A command that was found, with the name that Docker shows for it and how

@@ -80,6 +80,22 @@ pub(crate) static VOLUME_PRUNE: Spec = Spec {
     ],
 };
 
+/// `docker volume update`.
+pub(crate) static VOLUME_UPDATE: Spec = Spec {
+    names: &["volume update"],
+    usage: "[OPTIONS] [VOLUME]",
+    about: "Update a volume (cluster volumes only)",
+    aliases: "",
+    arity: Arity::Exact(1),
+    interspersed: true,
+    flags: &[flag(
+        NO,
+        "availability",
+        Text,
+        "Cluster Volume availability (\"active\", \"pause\", \"drain\") (default \"active\")",
+    )],
+};
+
 /// `docker volume rm`.
 pub(crate) static VOLUME_RM: Spec = Spec {
     names: &["volume rm", "volume remove"],

@@ -18,9 +18,9 @@ use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
 use super::container::Container;
-use super::mounts::clean;
 use super::record::Record;
 use super::view;
+use super::wanted::clean;
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::error::{Error, Kind};

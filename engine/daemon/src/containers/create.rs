@@ -16,9 +16,9 @@ use serde_json::json;
 use super::container::Container;
 use super::image;
 use super::model::{CreateRequest, MountPoint, VolumeOptions};
-use super::mounts::{self, Wanted};
-use super::record::{Beside, Record};
-use super::{fill, links, merge, names, networks, older, ports, security, sharing, warnings};
+use super::record::{Beside, MountedImage, Record};
+use super::wanted::{self, Wanted};
+use super::{fill, images, links, merge, names, networks, older, ports, security, sharing, warnings};
 use crate::call::{ApiVersion, Call};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -104,18 +104,35 @@ pub(crate) fn make_of(
     complete_networks(engine, &mut record)?;
     check_endpoints(engine, &record)?;
     links::register(engine, &mut record)?;
-    let wanted = mounts::wanted(&record)?;
+    let wanted = wanted::wanted(&record)?;
     let from_others = from_others(engine, &record, &wanted)?;
+    let folder = engine.containers.folder().join(&id);
     let mut undo = Undo { engine, trace, folder: None, volumes: Vec::new() };
     for wanted in wanted {
-        let point = place(engine, trace, &record, wanted, &mut undo)?;
+        let point = if wanted.point.kind == "image" {
+            let place = images::place(&folder, &record);
+            let (point, image) = images::choose(engine, trace, place, wanted)?;
+            record.images.push(image);
+            point
+        } else {
+            place(engine, trace, &record, wanted, &mut undo)?
+        };
         record.mounts.push(point);
     }
-    record.mounts.extend(from_others);
+    for (mut point, image) in from_others {
+        if let Some(mut image) = image {
+            image.stack.place = images::place(&folder, &record);
+            point.source = image.stack.place.to_string_lossy().into_owned();
+            record.images.push(image);
+        }
+        record.mounts.push(point);
+    }
     record.anonymous_volumes.clone_from(&undo.volumes);
-    let folder = engine.containers.folder().join(&id);
     undo.folder = Some(folder.clone());
     std::fs::create_dir(&folder)?;
+    for image in &record.images {
+        std::fs::create_dir_all(&image.stack.place)?;
+    }
     std::fs::create_dir(folder.join("upper"))?;
     std::fs::create_dir(folder.join("work"))?;
     // The steps of a build find their image as it is.
@@ -173,9 +190,13 @@ fn check_endpoints(engine: &Engine, record: &Record) -> Result<(), Error> {
     networks::endpoint_configs(record).map(drop)
 }
 
-/// The mount points that `--volumes-from` takes over.
-fn from_others(engine: &Engine, record: &Record, own: &[Wanted]) -> Result<Vec<MountPoint>, Error> {
-    let mut points: Vec<MountPoint> = Vec::new();
+/// The mount points that `--volumes-from` takes over, with the images of those that are such.
+fn from_others(
+    engine: &Engine,
+    record: &Record,
+    own: &[Wanted],
+) -> Result<Vec<(MountPoint, Option<MountedImage>)>, Error> {
+    let mut points: Vec<(MountPoint, Option<MountedImage>)> = Vec::new();
     for text in record.host_config.volumes_from.iter().flatten() {
         if text.is_empty() {
             return Err(Error::invalid("volumes-from specification cannot be an empty string"));
@@ -185,17 +206,19 @@ fn from_others(engine: &Engine, record: &Record, own: &[Wanted]) -> Result<Vec<M
             return Err(Error::invalid(format!("invalid mode: {mode}")));
         }
         let other = engine.containers.find(name).map_err(sharing::not_the_image)?;
-        for mut point in other.look(|record| record.mounts.clone()) {
+        let (mounts, images) = other.look(|record| (record.mounts.clone(), record.images.clone()));
+        for mut point in mounts {
             // What is in memory is each container's own.
             if point.kind == "tmpfs" {
                 continue;
             }
             let taken = own.iter().any(|wanted| wanted.point.destination == point.destination)
-                || points.iter().any(|known| known.destination == point.destination);
+                || points.iter().any(|(known, _)| known.destination == point.destination);
             if !taken {
                 point.rw &= mode != "ro";
                 point.mode.clear();
-                points.push(point);
+                let image = images.iter().find(|image| image.stack.place == Path::new(&point.source));
+                points.push((point, image.cloned()));
             }
         }
     }
@@ -222,7 +245,7 @@ fn place(
         propagation: point.propagation,
     };
     if point.kind == "bind" {
-        point.propagation = mounts::propagation(&point.propagation, &point.source, &engine.config.root)?;
+        point.propagation = wanted::propagation(&point.propagation, &point.source, &engine.config.root)?;
     }
     if point.kind != "volume" {
         if make_source && !Path::new(&point.source).exists() {
@@ -288,7 +311,7 @@ fn no_driver(volume: &str, driver: &str) -> Error {
 /// What `--mount` says of the volume at a place.
 fn volume_wishes(record: &Record, destination: &str) -> VolumeOptions {
     let mut requests = record.host_config.mounts.iter().flatten();
-    let own = requests.find(|request| mounts::clean(&request.target) == destination);
+    let own = requests.find(|request| wanted::clean(&request.target) == destination);
     own.and_then(|request| request.volume_options.clone()).unwrap_or_default()
 }
 

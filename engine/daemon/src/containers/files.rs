@@ -2,6 +2,7 @@
 //! `hosts` and `resolv.conf`. They lie in the bundle and are bound over the image's.
 
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::path::Path;
 
 use glassdock_network::Endpoint;
@@ -69,7 +70,9 @@ fn extra_hosts(record: &Record, endpoints: &[Endpoint]) -> String {
     for line in record.host_config.extra_hosts.iter().flatten() {
         let Some((name, address)) = line.split_once([':', '=']) else { continue };
         if address == "host-gateway" {
-            if let Some(gateway) = endpoints.iter().find_map(|endpoint| endpoint.gateway) {
+            let four = endpoints.iter().find_map(|endpoint| endpoint.gateway.map(IpAddr::V4));
+            let six = || endpoints.iter().find_map(|endpoint| endpoint.gateway6.map(IpAddr::V6));
+            if let Some(gateway) = four.or_else(six) {
                 let _ = writeln!(text, "{gateway}\t{name}");
             }
         } else {

@@ -12,6 +12,7 @@ use glassdock_runtime::log::{Entry, Query, Reader};
 
 use super::attach::content_type;
 use super::container::Container;
+use super::logging;
 use super::signal;
 use crate::call::Call;
 use crate::error::Error;
@@ -154,15 +155,9 @@ fn read(
 /// Reads some entries; says whether there were any.
 fn batch(mut state: State) -> Result<(State, bool), Error> {
     if state.reader.is_none() {
-        let files = state.container.look(|record| {
-            record
-                .host_config
-                .log_config
-                .config
-                .get("max-file")
-                .and_then(|text| text.parse().ok())
-                .unwrap_or(1)
-        });
+        let files = state
+            .container
+            .look(|record| logging::kept(&record.host_config.log_config).map_or(1, |kept| kept.max_file));
         let reader = Reader::open(&state.container.log_path(), files, &state.query)?;
         state.reader = Some(reader);
     }

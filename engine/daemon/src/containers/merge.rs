@@ -289,6 +289,15 @@ fn check_host(host: &HostConfig) -> Result<(), Error> {
 
 /// Where output goes, and the options of that.
 fn check_log(log: &LogConfig) -> Result<(), Error> {
+    let mode = log.config.get("mode").map_or("", String::as_str);
+    if !matches!(mode, "" | "blocking" | "non-blocking") {
+        return Err(Error::invalid(format!("logger: logging mode not supported: {mode}")));
+    }
+    if log.config.contains_key("max-buffer-size") && mode != "non-blocking" {
+        return Err(Error::invalid(
+            "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
+        ));
+    }
     let known: &[&str] = match log.kind.as_str() {
         "json-file" => {
             &["max-file", "max-size", "compress", "labels", "labels-regex", "env", "env-regex", "tag"]

@@ -1,7 +1,7 @@
 //! # Containers: what they are, and their whole life
 //!
 //! ```text
-//!   create ──► record, name, volumes, folders          create, merge, mounts
+//!   create ──► record, name, volumes, folders          create, merge, wanted
 //!   start  ──► bundle ──► shim ──► networks ──► execve   spec, start
 //!   run    ──► streams, logs, execs, statistics        attach, logs, exec, stats, top
 //!   end    ──► status, restart policy, auto-remove     supervise, signal
@@ -11,9 +11,9 @@
 //! A container is a [`record`] (what outlives the daemon) in a [`container`] (what
 //! is in memory), found in the [`store`]. Reading order: [`model`] (the API's
 //! words; [`sent`]), [`record`], [`container`], [`store`], [`names`]; then creating
-//! ([`create`], [`merge`], [`mounts`], [`volumes`], [`fill`], [`ports`], [`image`], [`warnings`]), what the
-//! runtime is told ([`spec`], [`defaults`], [`security`], [`devices`],
-//! [`resources`], [`files`], [`networks`]), starting and ending ([`start`],
+//! ([`create`], [`merge`], [`wanted`], [`volumes`], [`fill`], [`ports`], [`image`], [`images`], [`warnings`]), what the
+//! runtime is told ([`spec`], [`mounts`], [`defaults`], [`security`], [`devices`],
+//! [`resources`], [`logging`], [`files`], [`networks`]), starting and ending ([`start`],
 //! [`supervise`], `orphans`, [`signal`], [`remove`], [`adopt`]), and looking ([`list`],
 //! [`inspect`], [`logs`], [`attach`], [`streams`], [`wait`], [`exec`], [`top`],
 //! [`stats`], [`change`], [`health`]), and its files ([`view`], [`archive`], [`export`]).
@@ -39,10 +39,12 @@ mod older;
 pub mod create;
 pub mod fill;
 pub mod image;
+pub mod images;
 pub mod merge;
 pub mod mounts;
 pub mod ports;
 pub mod volumes;
+pub mod wanted;
 pub mod warnings;
 
 pub mod spec;
@@ -84,6 +86,7 @@ pub mod links;
 mod choose;
 
 pub mod list;
+pub mod logging;
 pub mod logs;
 pub mod stats;
 pub mod streams;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use glassdock_network::{Endpoint, EndpointConfig, Network, Published};
 use serde_json::{Value, json};
 
-use super::model::EndpointSettings;
+use super::model::{EndpointIpam, EndpointSettings};
 use super::names::short;
 use super::record::Record;
 use super::{links, ports};
@@ -39,6 +39,7 @@ pub fn endpoint_configs(record: &Record) -> Result<Vec<EndpointConfig>, Error> {
             network: name.clone(),
             address: parsed(address, "invalid IPv4 address")?,
             address6: parsed(address6, "invalid IPv6 address")?,
+            link_local: ipam.into_iter().flat_map(link_local).collect::<Result<_, _>>()?,
             mac: parsed(mac, "invalid MAC address")?,
             names,
             ports: if first { ports::requests(&record.config, &record.host_config)? } else { Vec::new() },
@@ -63,6 +64,9 @@ pub fn check_endpoint(
 ) -> Result<(), Error> {
     let invalid = |words: &str| Err(Error::invalid(format!("invalid endpoint settings:\n{words}")));
     let Some(ipam) = &settings.ipam_config else { return Ok(()) };
+    if let Some(error) = link_local(ipam).find_map(Result::err) {
+        return invalid(error.message());
+    }
     let named = [(&ipam.ipv4_address, "IPv4"), (&ipam.ipv6_address, "IPv6")];
     let named = named.into_iter().filter(|(address, _)| !address.is_empty());
     for (text, family) in named {
@@ -79,6 +83,14 @@ pub fn check_endpoint(
         }
     }
     Ok(())
+}
+
+/// The addresses of the link alone that are asked for.
+fn link_local(ipam: &EndpointIpam) -> impl Iterator<Item = Result<IpAddr, Error>> {
+    ipam.link_local_ips.iter().flatten().filter(|text| !text.is_empty()).map(|text| {
+        let address = text.parse().ok().filter(|address: &IpAddr| !address.is_unspecified());
+        address.ok_or_else(|| Error::invalid(format!("invalid link-local IP address: {text}")))
+    })
 }
 
 /// The names that only the container itself has for others, and theirs.

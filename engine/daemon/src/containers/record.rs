@@ -35,8 +35,11 @@ pub struct Record {
     pub networks: BTreeMap<String, EndpointSettings>,
     /// Links to containers of the default network: their ids, by what they are called here.
     pub links: BTreeMap<String, String>,
-    /// Binds and volumes.
+    /// Binds, volumes and images.
     pub mounts: Vec<MountPoint>,
+    /// The images among them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<MountedImage>,
     /// What a build's step has beside its layers.
     #[serde(skip_serializing_if = "Beside::is_empty")]
     pub beside: Beside,
@@ -52,6 +55,18 @@ pub struct Record {
     pub restart_count: u32,
     /// Whether somebody stopped it: its restart policy does not act then.
     pub stopped_by_hand: bool,
+}
+
+/// An image whose files a container has at one of its mount points.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MountedImage {
+    /// The image's id.
+    pub id: String,
+    /// Its layers, and the folder that they are mounted over in the container's mount namespace: the mount point's source.
+    pub stack: Stack,
+    /// The part of it that is seen; all of it if empty.
+    pub subpath: String,
 }
 
 /// What a container of a build's step has, for which the API has no words: mounts of `RUN --mount`, and its end.
@@ -167,5 +182,12 @@ impl Record {
     pub fn argv(&self) -> Vec<String> {
         let words = [&self.config.entrypoint, &self.config.cmd];
         words.into_iter().flatten().flatten().cloned().collect()
+    }
+
+    /// The stacks of layers that its mounts show, beside its own.
+    pub fn stacks(&self) -> impl Iterator<Item = &Stack> {
+        let images = self.images.iter().map(|image| &image.stack);
+        // An image without layers has nothing to stack: what is seen of it is the empty folder.
+        self.beside.stacks.iter().chain(images.filter(|stack| !stack.layers.lower.is_empty()))
     }
 }

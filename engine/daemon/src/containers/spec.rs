@@ -13,7 +13,7 @@ use glassdock_runtime::oci::{
 use super::container::Container;
 use super::model::HostConfig;
 use super::record::Record;
-use super::{defaults, devices, mounts, resources, security, sysctls};
+use super::{defaults, devices, logging, mounts, resources, security, sysctls};
 use crate::error::Error;
 
 /// What a start needs to know of other containers and the host.
@@ -154,10 +154,12 @@ fn small_init() -> Mount {
 
 fn extras(container: &Container, record: &Record) -> Extras {
     let (config, host) = (&record.config, &record.host_config);
+    // Words that make no sense are told by the start; see `logging`.
+    let kept = logging::kept(&host.log_config).ok();
     let log = (host.log_config.kind != "none").then(|| Log {
         path: container.log_path(),
-        max_size: host.log_config.config.get("max-size").and_then(|text| bytes(text)),
-        max_file: host.log_config.config.get("max-file").and_then(|text| text.parse().ok()).unwrap_or(1),
+        max_size: kept.and_then(|kept| kept.max_size),
+        max_file: kept.map_or(1, |kept| kept.max_file),
     });
     Extras {
         id: container.id.clone(),
@@ -177,7 +179,7 @@ fn extras(container: &Container, record: &Record) -> Extras {
         },
         user: Some(user(record)),
         groups: host.group_add.clone().unwrap_or_default(),
-        stacks: record.beside.stacks.clone(),
+        stacks: record.stacks().cloned().collect(),
         secret_env: record.beside.secret_env.clone(),
     }
 }
@@ -276,18 +278,4 @@ fn seccomp(options: &security::Options, capabilities: capability::Set) -> Option
         security::SeccompOption::Unconfined => None,
         security::SeccompOption::Profile(profile) => Some((**profile).clone()),
     }
-}
-
-/// Reads a size such as `10m`, in bytes.
-#[must_use]
-pub fn bytes(text: &str) -> Option<u64> {
-    let text = text.trim().to_ascii_lowercase();
-    let text = text.strip_suffix('b').unwrap_or(&text);
-    let (digits, factor) = match text.char_indices().next_back()? {
-        (end, 'k') => (text.get(..end)?, 1 << 10),
-        (end, 'm') => (text.get(..end)?, 1 << 20),
-        (end, 'g') => (text.get(..end)?, 1 << 30),
-        _ => (text, 1),
-    };
-    digits.parse::<u64>().ok()?.checked_mul(factor)
 }

@@ -26,7 +26,7 @@ use glassdock_trace::{Channel, Trace};
 use super::container::{Container, Live};
 use super::create::now;
 use super::record::{Record, State, Status};
-use super::{events, files, health, links, networks, sharing, spec, supervise, volumes};
+use super::{events, files, health, links, logging, mounts, networks, sharing, spec, supervise, volumes};
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::error::{Error, Kind, in_dockers_words};
@@ -182,6 +182,8 @@ fn launch(
     let mut record = container.record();
     links::complete(engine, &mut record)?;
     let shared = sharing::at_start(engine, &mut record)?;
+    mounts::check_propagation(&record, &engine.config.root)?;
+    logging::kept(&record.host_config.log_config)?;
     container.change(|known| {
         known.config.hostname.clone_from(&record.config.hostname);
         known.config.domainname.clone_from(&record.config.domainname);

@@ -235,7 +235,10 @@ impl Containers {
     pub fn using_image(&self, image: &str) -> Vec<(String, bool)> {
         let known = self.lock();
         let uses = |container: &Arc<Container>| {
-            container.look(|record| (record.image == image).then(|| record.state.status.has_process()))
+            container.look(|record| {
+                let uses = record.image == image || record.images.iter().any(|mounted| mounted.id == image);
+                uses.then(|| record.state.status.has_process())
+            })
         };
         known.by_id.values().filter_map(|container| Some((container.id.clone(), uses(container)?))).collect()
     }

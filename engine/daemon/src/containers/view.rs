@@ -68,6 +68,9 @@ pub(crate) fn look<T: Send>(
                 let stack = stack(container, &record, true).mount(trace)?;
                 mount::attach(trace, &stack, &Place::open(&container.bundle.path("work"))?)?;
                 let root = stack.root()?;
+                for image in record.images.iter().filter(|image| !image.stack.layers.lower.is_empty()) {
+                    glassdock_runtime::mount_stack(trace, &image.stack)?;
+                }
                 for bind in &binds {
                     put_told(trace, &root, &record, bind)?;
                 }

@@ -140,9 +140,9 @@ fn allow(record: &Record, network: &Network, settings: &EndpointSettings) -> Res
     if mode == "host" || network.driver == Driver::Host {
         return denied("container cannot be disconnected from host network or connected to host network");
     }
-    if mode == "none" && !record.networks.is_empty() && network.driver != Driver::None
-        || network.driver == Driver::None && !record.networks.is_empty()
-    {
+    // A configuration has that driver too; what it may, the network itself says at the start.
+    let is_none = network.driver == Driver::None && network.builtin;
+    if mode == "none" && !record.networks.is_empty() && !is_none || is_none && !record.networks.is_empty() {
         return denied(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode",
         );

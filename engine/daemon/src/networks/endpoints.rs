@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::connect::{connect, disconnect};
 use super::{emit, shown};
-use crate::call::Call;
+use crate::call::{ApiVersion, Call};
 use crate::containers::model::EndpointSettings;
 use crate::containers::networks::failed;
 use crate::error::{Error, Kind};
@@ -104,11 +104,17 @@ struct PoolRequest {
 
 /// `NetworkCreate`.
 pub(crate) async fn create(mut call: Call) -> Reply {
-    let request: CreateRequest = call.json().await?;
+    let mut request: CreateRequest = call.json().await?;
+    if call.version < ApiVersion(48) {
+        request.enable_ipv4 = None;
+    }
     check(&request)?;
     let mut new = planned(request)?;
     let mut warning = "";
     if new.ipv6.is_some() && !glassdock_network::has_ipv6() {
+        if new.without_ipv4 {
+            return Err(Error::invalid("this machine has no IPv6: a network needs IPv4 here"));
+        }
         warning = "this machine has no IPv6: the network has IPv4 only";
         new.idle_ipv6 = new.ipv6.take().filter(|pool| pool.subnet.is_some());
     }
@@ -130,6 +136,11 @@ struct Created {
 fn check(request: &CreateRequest) -> Result<(), Error> {
     if request.name.trim().is_empty() {
         return Err(Error::invalid("invalid network name: name is empty"));
+    }
+    if request.config_only {
+        // It is of no driver.
+        let operator = request.ingress || !request.scope.is_empty();
+        return if operator { Err(failed(glassdock_network::Error::OperatorFields)) } else { Ok(()) };
     }
     let swarm = matches!(request.scope.as_str(), "swarm" | "global")
         || request.driver == "overlay"
@@ -158,32 +169,20 @@ fn check(request: &CreateRequest) -> Result<(), Error> {
     if !matches!(request.ipam.driver.as_str(), "" | "default") {
         return Err(Error::not_found(format!("plugin \"{}\" not found", request.ipam.driver)));
     }
-    if request.config_only {
-        return Err(Error::unsupported("networks that are only a configuration are not supported"));
-    }
-    if !request.config_from.network.is_empty() {
-        let words = format!(
-            "network {} not found: no network is only a configuration here",
-            request.config_from.network
-        );
-        return Err(Error::not_found(words));
-    }
-    if request.enable_ipv4 == Some(false) {
-        return Err(Error::invalid(
-            "IPv4 cannot be disabled: this engine's networks have IPv6 beside IPv4 only",
-        ));
-    }
     Ok(())
 }
 
 fn planned(request: CreateRequest) -> Result<NewNetwork, Error> {
     let mut new = NewNetwork {
         name: request.name,
+        config_only: request.config_only,
+        config_from: request.config_from.network,
         internal: request.internal,
         attachable: request.attachable,
         ipam_options: request.ipam.options,
         labels: request.labels,
         options: request.options,
+        without_ipv4: request.enable_ipv4 == Some(false),
         ipv6: request.enable_ipv6.then(NewIpam6::default),
         ..NewNetwork::default()
     };
@@ -298,7 +297,8 @@ pub(crate) async fn prune(call: Call) -> Reply {
     let mut deleted = Vec::new();
     for network in call.engine.networks.list() {
         let late = until.is_some_and(|until| i128::from(network.created_ns) > until.as_nanosecond());
-        if network.builtin || late || !filters.labels_fit(&network.labels) {
+        // A configuration waits for those that are made of it.
+        if network.builtin || network.kept.is_some() || late || !filters.labels_fit(&network.labels) {
             continue;
         }
         let (trace, id) = (call.trace.clone(), network.id.clone());

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use glassdock_network::{Driver, Network};
+use glassdock_network::{Driver, Network, NewNetwork};
 use serde::Serialize;
 
 use crate::engine::Engine;
@@ -47,16 +47,17 @@ struct ShownPool {
     subnet: String,
     #[serde(rename = "IPRange", skip_serializing_if = "Option::is_none")]
     ip_range: Option<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
     gateway: String,
     #[serde(rename = "AuxiliaryAddresses", skip_serializing_if = "BTreeMap::is_empty")]
     reserved: BTreeMap<String, String>,
 }
 
-/// Of which other network the configuration is; there is no such thing here.
+/// Of which other network the configuration is.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct ConfigFrom {
-    network: &'static str,
+    network: String,
 }
 
 #[derive(Serialize)]
@@ -80,14 +81,17 @@ pub(super) fn listed(network: &Network) -> Shown {
         created: created(network),
         scope: "local",
         driver: network.driver.name(),
-        enable_ipv4: true,
-        enable_ipv6: network.ipam6.is_some(),
+        enable_ipv4: match &network.kept {
+            Some(kept) => !kept.without_ipv4,
+            None => network.driver != Driver::Bridge || network.ipam.is_some(),
+        },
+        enable_ipv6: network.ipam6.is_some() || network.kept.as_ref().is_some_and(|kept| kept.ipv6.is_some()),
         ipam: ipam(network),
         internal: network.internal,
         attachable: network.attachable,
         ingress: false,
-        config_from: ConfigFrom { network: "" },
-        config_only: false,
+        config_from: ConfigFrom { network: network.config_from.clone() },
+        config_only: network.kept.is_some(),
         containers: BTreeMap::new(),
         options: options(network),
         labels: network.labels.clone(),
@@ -123,6 +127,10 @@ fn created(network: &Network) -> String {
 }
 
 fn ipam(network: &Network) -> ShownIpam {
+    if let Some(kept) = &network.kept {
+        let config = Some(asked(kept));
+        return ShownIpam { driver: "default", options: network.ipam_options.clone(), config };
+    }
     let four = network.ipam.as_ref().map(|ipam| ShownPool {
         subnet: ipam.subnet.to_string(),
         ip_range: ipam.range.map(|range| range.to_string()),
@@ -138,8 +146,28 @@ fn ipam(network: &Network) -> ShownIpam {
     ShownIpam {
         driver: "default",
         options: network.ipam_options.clone(),
-        config: four.map(|four| [four].into_iter().chain(six).collect()),
+        config: (network.driver == Driver::Bridge).then(|| four.into_iter().chain(six).collect()),
     }
+}
+
+/// The pools that a configuration names, with what is said of each; the rest is decided for those made of it.
+fn asked(kept: &NewNetwork) -> Vec<ShownPool> {
+    let four = kept.subnet.map(|subnet| ShownPool {
+        subnet: subnet.to_string(),
+        ip_range: kept.range.map(|range| range.to_string()),
+        gateway: kept.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
+        reserved: texts(&kept.reserved),
+    });
+    let six = kept.ipv6.as_ref().or(kept.idle_ipv6.as_ref());
+    let six = six.and_then(|pool| {
+        Some(ShownPool {
+            subnet: pool.subnet?.to_string(),
+            ip_range: pool.range.map(|range| range.to_string()),
+            gateway: pool.gateway.map(|gateway| gateway.to_string()).unwrap_or_default(),
+            reserved: texts(&pool.reserved),
+        })
+    });
+    four.into_iter().chain(six).collect()
 }
 
 fn texts(addresses: &BTreeMap<String, impl ToString>) -> BTreeMap<String, String> {

@@ -104,6 +104,52 @@ fn what_is_mounted_in_a_shared_bind_is_mounted_on_the_host() {
 }
 
 #[test]
+fn what_nobody_shares_is_not_shared() {
+    let Some(lab) = lab() else { return };
+    let folder = lab.root().with_file_name("alone");
+    std::fs::create_dir_all(folder.join("inner")).expect("folders");
+    let text = folder.to_string_lossy().into_owned();
+    let _folder = Mounted::new(&["--bind", &text], &folder);
+    let make = |how: &str, place: &Path| {
+        assert!(Command::new("mount").arg(how).arg(place).status().expect("mount").success());
+    };
+    let inner = folder.join("inner");
+    let start = |source: &Path, word: &str| {
+        let host = json!({ "Binds": [format!("{}:/foo:{word}", source.display())] });
+        let body = json!({ "Image": "busybox", "Cmd": ["true"], "HostConfig": host }).to_string();
+        let (status, made) = lab.json("POST", "/containers/create", &body);
+        assert_eq!(status, 201, "{made}");
+        let id = made["Id"].as_str().expect("an id").to_owned();
+        let (status, said) = lab.json("POST", &format!("/containers/{id}/start"), "");
+        (status, said["message"].as_str().unwrap_or_default().to_owned(), id)
+    };
+    make("--make-private", &folder);
+    for (word, lacks) in [
+        ("shared", "a shared mount"),
+        ("rshared", "a shared mount"),
+        ("slave", "a shared or slave mount"),
+        ("rslave", "a shared or slave mount"),
+    ] {
+        let (status, said, id) = start(&inner, word);
+        let words = format!("path {} is mounted on {text} but it is not {lacks}", inner.display());
+        assert_eq!((status, said), (500, words), "{word}");
+        assert_eq!(lab.inspect(&id)["State"]["ExitCode"], 128);
+    }
+    make("--make-shared", &folder);
+    for word in ["shared", "rshared", "slave", "rslave"] {
+        assert_eq!(start(&inner, word).0, 204, "{word}");
+    }
+    // One that only hears of another has nothing to share.
+    let hears = lab.root().with_file_name("hears");
+    std::fs::create_dir_all(&hears).expect("a folder");
+    let _hears = Mounted::new(&["--bind", &text], &hears);
+    make("--make-slave", &hears);
+    let inner = hears.join("inner");
+    let statuses = ["slave", "rslave", "shared", "rshared"].map(|word| start(&inner, word).0);
+    assert_eq!(statuses, [204, 204, 500, 500]);
+}
+
+#[test]
 fn a_bind_of_the_engines_own_folder_lets_go_of_what_is_unmounted_there() {
     let Some(lab) = lab() else { return };
     let root = lab.root().to_string_lossy().into_owned();

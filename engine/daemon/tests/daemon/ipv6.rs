@@ -97,3 +97,42 @@ fn pools_that_make_no_sense_are_refused() {
         assert_eq!(status, 400, "{config}: {said}");
     }
 }
+
+#[test]
+fn a_network_without_ipv4_is_shown_and_named_so() {
+    if !has_ipv6() {
+        return;
+    }
+    let Some(lab) = lab() else { return };
+    let (status, said) = lab.request("POST", "/networks/create", r#"{"Name":"none4","EnableIPv4":false}"#);
+    assert!(status == 400 && said.contains("IPv4 or IPv6 must be enabled"), "{said}");
+    let body = r#"{"Name":"alone","EnableIPv4":false,"EnableIPv6":true}"#;
+    assert_eq!(lab.request("POST", "/networks/create", body).0, 201);
+    let network = lab.json("GET", "/networks/alone", "").1;
+    assert_eq!((&network["EnableIPv4"], &network["EnableIPv6"]), (&false.into(), &true.into()));
+    let pools = network["IPAM"]["Config"].as_array().expect("a pool");
+    assert!(
+        pools.len() == 1 && pools[0]["Subnet"].as_str().is_some_and(|text| text.contains(':')),
+        "{network}"
+    );
+    let command =
+        "ip -4 -o addr show eth0; ip -6 -o addr show eth0 scope global; cat /etc/hosts; nslookup otter";
+    let body = serde_json::json!({
+        "Image": "busybox", "Cmd": ["sh", "-c", command], "HostConfig": {"NetworkMode": "alone"},
+    });
+    assert_eq!(lab.request("POST", "/containers/create?name=otter", &body.to_string()).0, 201);
+    let (status, said) = lab.request("POST", "/containers/otter/start", "");
+    assert_eq!(status, 204, "{said}");
+    let shown = lab.inspect("otter")["NetworkSettings"]["Networks"]["alone"].clone();
+    assert_eq!((&shown["IPAddress"], &shown["Gateway"]), (&"".into(), &"".into()));
+    let own = shown["GlobalIPv6Address"].as_str().expect("an address").to_owned();
+    assert_eq!(lab.request("POST", "/containers/otter/wait", "").0, 200);
+    let (_, log) = lab.request("GET", "/containers/otter/logs?stdout=1", "");
+    assert!(!log.contains("inet "), "{log}");
+    for words in [format!("inet6 {own}/64"), format!("{own}\t"), format!("Address: {own}")] {
+        assert!(log.contains(&words), "{words} is not in {log}");
+    }
+    // Clients of before 1.48 don't know the word.
+    assert_eq!(lab.request("POST", "/v1.47/networks/create", r#"{"Name":"old","EnableIPv4":false}"#).0, 201);
+    assert_eq!(lab.json("GET", "/networks/old", "").1["EnableIPv4"], true);
+}

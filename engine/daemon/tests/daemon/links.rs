@@ -78,3 +78,32 @@ fn in_a_users_network_a_link_is_a_name_of_ones_own() {
     }
     assert!(eventually(|| lab.request("DELETE", "/networks/the%20pond", "").0 == 204));
 }
+
+#[test]
+fn a_container_has_the_addresses_of_its_link_alone() {
+    let Some(lab) = lab() else { return };
+    assert_eq!(lab.request("POST", "/networks/create", r#"{"Name":"near"}"#).0, 201);
+    let asked = |list: serde_json::Value| {
+        serde_json::json!({
+            "Image": "busybox", "Cmd": ["ip", "-o", "addr", "show", "eth0"], "HostConfig": {"NetworkMode": "near"},
+            "NetworkingConfig": {"EndpointsConfig": {"near": {"IPAMConfig": {"LinkLocalIPs": list}}}},
+        })
+        .to_string()
+    };
+    for wrong in ["otter", "0.0.0.0"] {
+        let (status, said) =
+            lab.request("POST", "/containers/create", &asked(serde_json::json!(["169.254.7.7", wrong])));
+        assert!(status == 400 && said.contains(&format!("invalid link-local IP address: {wrong}")), "{said}");
+    }
+    let list = serde_json::json!(["169.254.7.7", "169.254.7.8"]);
+    let (status, said) = lab.request("POST", "/containers/create?name=otter", &asked(list.clone()));
+    assert_eq!(status, 201, "{said}");
+    assert_eq!(lab.request("POST", "/containers/otter/start", "").0, 204);
+    let shown = lab.inspect("otter")["NetworkSettings"]["Networks"]["near"]["IPAMConfig"].clone();
+    assert_eq!(shown["LinkLocalIPs"], list);
+    assert_eq!(lab.request("POST", "/containers/otter/wait", "").0, 200);
+    let (_, log) = lab.request("GET", "/containers/otter/logs?stdout=1", "");
+    for words in ["inet 169.254.7.7/16", "inet 169.254.7.8/16"] {
+        assert!(log.contains(words), "{words} is not in {log}");
+    }
+}

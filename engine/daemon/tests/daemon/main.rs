@@ -20,11 +20,15 @@ mod build_sources;
 
 mod clients;
 
+mod configurations;
+
 mod exec;
 
 mod files;
 
 mod health;
+
+mod image_mounts;
 
 mod input;
 

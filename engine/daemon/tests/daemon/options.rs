@@ -24,6 +24,35 @@ fn run(lab: &Lab, body: &Value) -> (String, i64) {
 }
 
 #[test]
+fn what_log_options_say_is_read() {
+    let Some(lab) = lab() else { return };
+    let create = |name: &str, options: Value| {
+        let log = json!({ "Type": "json-file", "Config": options });
+        let body = json!({ "Image": "busybox", "Cmd": ["true"], "HostConfig": { "LogConfig": log } });
+        lab.request("POST", &format!("/containers/create?name={name}"), &body.to_string())
+    };
+    for options in [json!({ "mode": "otter" }), json!({ "max-buffer-size": "1m" })] {
+        let (status, said) = create("refused", options);
+        assert!(status == 400 && said.contains("logger: "), "{said}");
+    }
+    // Numbers are looked at when the log is begun.
+    for (name, options, words) in [
+        ("size", json!({ "max-size": "x" }), "failed to initialize logging driver: invalid size: 'x'"),
+        (
+            "files",
+            json!({ "max-file": "0" }),
+            "failed to initialize logging driver: max-file cannot be less than 1",
+        ),
+    ] {
+        assert_eq!(create(name, options).0, 201);
+        let (status, said) = lab.request("POST", &format!("/containers/{name}/start"), "");
+        assert!(status == 500 && said.contains(words), "{said}");
+    }
+    assert_eq!(create("fine", json!({ "max-size": "1.5m", "max-file": "2", "compress": "true" })).0, 201);
+    assert_eq!(lab.request("POST", "/containers/fine/start", "").0, 204);
+}
+
+#[test]
 fn a_user_is_in_the_groups_of_the_image() {
     let Some(lab) = lab() else { return };
     let group = "printf 'root:x:0:\\nwheel:x:10:root,eve\\ncrew:x:20:eve\\n' >/etc/group; \

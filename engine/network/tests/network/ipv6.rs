@@ -120,3 +120,43 @@ fn nothing_of_ipv6_is_left() {
     // The world's other bridge has no IPv6, so nobody needs the switch any more.
     assert_eq!(world.host.within(forwarding), was);
 }
+
+#[test]
+fn a_network_may_have_ipv6_alone() {
+    let Some(world) = World::new() else { return };
+    let networks = world.engine();
+    let alone = NewNetwork { without_ipv4: true, ..dual("alone", Some("fd00:64::/64"), false) };
+    let made = world.host.within(|| networks.create(&Trace::off(), alone));
+    let network = made.expect("a network");
+    assert_eq!((network.ipam.is_some(), network.ipam6.is_some()), (false, true));
+    let port = |host_address: Option<&str>, container_port| PortRequest {
+        protocol: Protocol::Tcp,
+        container_port,
+        host_address: host_address.map(|text| text.parse().expect("an address")),
+        host_ports: None,
+    };
+    // Nobody comes to it by IPv4.
+    let ports = vec![port(None, 80), port(Some("127.0.0.1"), 81)];
+    let (server, endpoint) =
+        world.attach(&networks, &EndpointConfig { ports, ..in_network("server", "alone") });
+    assert_eq!(endpoint.address, None);
+    let published: Vec<_> = endpoint.ports.iter().map(|port| port.host_address.to_string()).collect();
+    assert_eq!(published, ["::"]);
+    let own = endpoint.address6.expect("an address").address();
+    server.within(|| listen(SocketAddr::new(own.into(), 80)));
+    let (client, other) = world.attach(&networks, &in_network("client", "alone"));
+    assert_ne!(other.mac, endpoint.mac);
+    assert!(client.within(|| reaches(SocketAddr::new(own.into(), 80))), "a neighbour");
+    let host_port = endpoint.ports[0].host_port;
+    let inside = SocketAddr::new(Ipv6Addr::LOCALHOST.into(), host_port);
+    assert!(world.host.within(|| reaches(inside)), "the host, at its published port");
+    // It is there again after the engine came again, and IPv4 by hand is refused.
+    let wish = EndpointConfig { address: "10.1.1.1".parse().ok(), ..in_network("third", "alone") };
+    assert!(world.host.within(|| networks.attach(&Trace::off(), &client.netns, &wish)).is_err());
+    let neither = NewNetwork { without_ipv4: true, name: "neither".to_owned(), ..NewNetwork::default() };
+    assert!(world.host.within(|| networks.create(&Trace::off(), neither)).is_err());
+    for container in ["server", "client"] {
+        world.host.within(|| networks.release(&Trace::off(), container)).expect("released");
+    }
+    world.host.within(|| networks.remove(&Trace::off(), &network.id)).expect("removed");
+}

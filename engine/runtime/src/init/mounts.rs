@@ -8,6 +8,7 @@ use glassdock_kernel::path::{Place, Root};
 use glassdock_trace::Trace;
 
 use super::{Failure, Init, Step};
+use crate::bundle::Stack;
 use crate::oci::Mount;
 
 /// Makes every mount of the bundle; mount_namespaces(7).
@@ -28,14 +29,21 @@ pub(super) fn mount_all(init: &mut Init<'_>) -> Step {
 /// In this namespace only, so that the host never sees them, and they go with it. A detached mount
 /// would do, but its parts can't be bound before Linux 6.15: open_tree(2) wants them attached.
 pub(super) fn mount_stacks(init: &mut Init<'_>) -> Step {
-    for stack in &init.extras.stacks {
-        let layers = &stack.layers;
-        let upper = layers.upper.clone().zip(layers.work.clone());
-        let overlay = mount::Overlay { lower: layers.lower.clone(), upper, volatile: layers.volatile };
-        let detached = overlay.mount(&init.trace)?;
-        mount::attach(&init.trace, &detached, &Place::open(&stack.place)?)?;
-    }
-    Ok(())
+    let stacks = &init.extras.stacks;
+    Ok(stacks.iter().try_for_each(|stack| mount_stack(&init.trace, stack))?)
+}
+
+/// Mounts a stack over its folder, in the mount namespace that this thread is in.
+///
+/// # Errors
+///
+/// Those of the kernel, and that a stack has no layer.
+pub fn mount_stack(trace: &Trace, stack: &Stack) -> glassdock_kernel::Result<()> {
+    let layers = &stack.layers;
+    let upper = layers.upper.clone().zip(layers.work.clone());
+    let overlay = mount::Overlay { lower: layers.lower.clone(), upper, volatile: layers.volatile };
+    let detached = overlay.mount(trace)?;
+    mount::attach(trace, &detached, &Place::open(&stack.place)?)
 }
 
 /// Whether a mount shows something that exists, instead of a new file system.

@@ -21,6 +21,7 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
     let mut volume = Map::new();
     let mut labels = Vec::new();
     let mut options = Vec::new();
+    let mut image = Map::new();
     let mut tmpfs = Map::new();
     for field in text.split(',') {
         let (key, value) = field.split_once('=').map_or((field, None), |(key, value)| (key, Some(value)));
@@ -75,6 +76,9 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
             ("volume-subpath", Some(value)) => {
                 volume.insert("Subpath".to_owned(), value.into());
             }
+            ("image-subpath", Some(value)) => {
+                image.insert("Subpath".to_owned(), value.into());
+            }
             ("volume-label", Some(value)) => labels.push(value),
             ("volume-driver", Some(value)) => {
                 volume.insert("DriverConfig".to_owned(), json!({"Name": value}));
@@ -99,15 +103,21 @@ pub(crate) fn parse(text: &str) -> Result<Value, String> {
         let driver = volume.entry("DriverConfig").or_insert_with(|| json!({}));
         driver["Options"] = env::pairs(options.into_iter());
     }
-    finish(mount, bind, volume, tmpfs)
+    finish(
+        mount,
+        [
+            ("bind", "BindOptions", bind),
+            ("volume", "VolumeOptions", volume),
+            ("image", "ImageOptions", image),
+            ("tmpfs", "TmpfsOptions", tmpfs),
+        ],
+    )
 }
 
 /// Puts the parts together, and says what does not go together.
 fn finish(
     mut mount: Map<String, Value>,
-    bind: Map<String, Value>,
-    volume: Map<String, Value>,
-    tmpfs: Map<String, Value>,
+    parts: [(&str, &str, Map<String, Value>); 4],
 ) -> Result<Value, String> {
     let kind = mount.get("Type").and_then(Value::as_str).unwrap_or_default().to_owned();
     if kind.is_empty() {
@@ -116,19 +126,14 @@ fn finish(
     if mount.get("Target").and_then(Value::as_str).is_none_or(str::is_empty) {
         return Err("target is required".to_owned());
     }
-    if !volume.is_empty() && kind != "volume" {
-        return Err(format!("cannot mix 'volume-*' options with mount type '{kind}'"));
-    }
-    if !bind.is_empty() && kind != "bind" {
-        return Err(format!("cannot mix 'bind-*' options with mount type '{kind}'"));
-    }
-    if !tmpfs.is_empty() && kind != "tmpfs" {
-        return Err(format!("cannot mix 'tmpfs-*' options with mount type '{kind}'"));
-    }
-    for (name, options) in [("BindOptions", bind), ("VolumeOptions", volume), ("TmpfsOptions", tmpfs)] {
-        if !options.is_empty() {
-            mount.insert(name.to_owned(), Value::Object(options));
+    for (of, field, options) in parts {
+        if options.is_empty() {
+            continue;
         }
+        if kind != of {
+            return Err(format!("cannot mix '{of}-*' options with mount type '{kind}'"));
+        }
+        mount.insert(field.to_owned(), Value::Object(options));
     }
     Ok(Value::Object(mount))
 }
@@ -161,7 +166,7 @@ pub(crate) fn volumes(args: &Args) -> Result<(Value, Vec<String>), String> {
         if volume.is_empty() {
             return Err("invalid empty volume spec".to_owned());
         }
-        match volume.split_once(':') {
+        match parts(volume)? {
             None => {
                 anonymous.insert(volume.to_owned(), json!({}));
             }
@@ -171,6 +176,33 @@ pub(crate) fn volumes(args: &Args) -> Result<(Value, Vec<String>), String> {
         }
     }
     Ok((Value::Object(anonymous), binds))
+}
+
+/// A volume's source and the rest; no source if it is anonymous.
+fn parts(volume: &str) -> Result<Option<(&str, &str)>, String> {
+    // Docker's client takes anything so short for a place, as `c:` is one on Windows; a letter before a colon for a drive.
+    if volume.chars().count() <= 2 {
+        return Ok(None);
+    }
+    let mut sections = vec![String::new()];
+    for character in volume.chars() {
+        let place = sections.len();
+        let Some(section) = sections.last_mut() else { continue };
+        let drive = section.chars().count() == 1 && section.chars().all(char::is_alphabetic);
+        if character != ':' || drive {
+            section.push(character);
+        } else if section.is_empty() {
+            return Err(format!("invalid spec: {volume}: empty section between colons"));
+        } else if place > 2 {
+            return Err(format!("invalid spec: {volume}: too many colons"));
+        } else {
+            sections.push(String::new());
+        }
+    }
+    if sections.last().is_some_and(String::is_empty) {
+        return Err(format!("invalid spec: {volume}: empty section between colons"));
+    }
+    Ok(if sections.len() > 1 { volume.split_once(':') } else { None })
 }
 
 /// `--tmpfs /run:size=64k` as `{"/run": "size=64k"}`.
@@ -184,12 +216,39 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    fn volumes_have_sections() {
+        for anonymous in [":x", "x:", "/x", "/data"] {
+            assert_eq!(super::parts(anonymous), Ok(None), "{anonymous}");
+        }
+        assert_eq!(super::parts("/a:/b:ro"), Ok(Some(("/a", "/b:ro"))));
+        assert_eq!(super::parts("a::b"), Ok(Some(("a", ":b"))), "the engine says what is wrong");
+        for (wrong, words) in [
+            (":/x", "empty section between colons"),
+            ("/a:", "empty section between colons"),
+            ("/a::/b", "empty section between colons"),
+            ("/a:/b:ro:x", "too many colons"),
+        ] {
+            assert_eq!(super::parts(wrong), Err(format!("invalid spec: {wrong}: {words}")));
+        }
+    }
+
+    #[test]
     fn mounts_are_the_api_s() {
         assert_eq!(
             super::parse("type=bind,src=/a,dst=/b,ro,bind-propagation=rslave"),
             Ok(
                 json!({"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": true, "BindOptions": {"Propagation": "rslave"}})
             )
+        );
+        assert_eq!(
+            super::parse("type=image,source=busybox,target=/x,image-subpath=bin"),
+            Ok(
+                json!({"Type": "image", "Source": "busybox", "Target": "/x", "ImageOptions": {"Subpath": "bin"}})
+            )
+        );
+        assert_eq!(
+            super::parse("type=volume,target=/x,image-subpath=bin"),
+            Err("cannot mix 'image-*' options with mount type 'volume'".to_owned())
         );
         assert_eq!(super::parse("type=tmpfs"), Err("target is required".to_owned()));
         assert_eq!(super::parse("foo"), Err("invalid field 'foo' must be a key=value pair".to_owned()));
