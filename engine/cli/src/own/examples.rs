@@ -80,6 +80,7 @@ pub(crate) fn examples(command: &str) -> &'static [&'static str] {
         "volume inspect" => &["volume inspect data"],
         "volume ls" => &["volume ls -q"],
         "volume rm" => &["volume rm data"],
+        "volume update" => &["volume update --availability drain data"],
         "swarm init" => &["swarm init --advertise-addr eth0"],
         "swarm join" => &["swarm join --token SWMTKN-1-… 192.0.2.2:2377"],
         "swarm leave" => &["swarm leave --force"],

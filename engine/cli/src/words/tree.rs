@@ -129,9 +129,12 @@ pub(crate) fn is_group(word: &str) -> bool {
     GROUPS.iter().any(|group| group.name == word)
 }
 
+/// What only a swarm can do, of groups that are there without one: Docker's client knows it, and doesn't list it.
+const OF_SWARMS: &str = "volume update";
+
 /// The commands of a group: their short names and what they do.
 pub(crate) fn members(group: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-    specs().filter_map(move |spec| {
+    specs().filter(|spec| !spec.names.contains(&OF_SWARMS)).filter_map(move |spec| {
         let name = spec.names.iter().find(|name| group_of(name) == Some(group))?;
         Some((name.split_once(' ')?.1, super::help::about(spec)))
     })

@@ -55,8 +55,9 @@ pub(crate) async fn attach(mut call: Call) -> Reply {
                 }
             }
             let Some(live) = live else { return };
-            if let Some(shim) = live.come().await {
-                streams::join(client, shim, keys, std::future::ready(())).await;
+            if let Some(shim) = live.come().await
+                && streams::join(client, shim, keys, std::future::ready(())).await
+            {
                 container.emit(&engine, "detach", &[]);
             }
             drop(part);

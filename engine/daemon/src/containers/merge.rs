@@ -27,6 +27,8 @@ pub fn complete(config: &mut ContainerConfig, image: &ContainerConfig) {
     for (path, nothing) in image.volumes.iter().flatten() {
         config.volumes.get_or_insert_default().entry(path.clone()).or_insert_with(|| nothing.clone());
     }
+    // Clients send an object without anything in it for no volumes; Docker shows `null` for that.
+    config.volumes = config.volumes.take().filter(|volumes| !volumes.is_empty());
     for pair in &image.env {
         let name = pair.split('=').next().unwrap_or_default();
         if !config.env.iter().any(|own| own.split('=').next() == Some(name)) {

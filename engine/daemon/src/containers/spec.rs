@@ -201,9 +201,13 @@ pub fn set_variables(env: &mut Vec<String>, pairs: &[String]) {
     for pair in pairs {
         let (name, value) =
             pair.split_once('=').map_or((pair.as_str(), None), |(name, value)| (name, Some(value)));
-        env.retain(|known| known.split('=').next() != Some(name));
-        if value.is_some() {
-            env.push(pair.clone());
+        // A variable that is known keeps its place, as in Docker.
+        let place = env.iter().position(|known| known.split('=').next() == Some(name));
+        match (place, value) {
+            (Some(place), Some(_)) => env.splice(place..=place, [pair.clone()]).for_each(drop),
+            (None, Some(_)) => env.push(pair.clone()),
+            (Some(place), None) => drop(env.remove(place)),
+            (None, None) => {}
         }
     }
 }

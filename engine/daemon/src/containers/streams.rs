@@ -198,7 +198,13 @@ pub fn without_headers(frames: &[u8]) -> Vec<u8> {
 
 /// Joins a client with a process until the output's end, the client's leaving, or
 /// the keys that detach. After the output's end the client is kept until `settled`.
-pub async fn join(client: Client, shim: UnixStream, keys: Vec<u8>, settled: impl Future<Output = ()>) {
+/// True if the client went before the output's end.
+pub async fn join(
+    client: Client,
+    shim: UnixStream,
+    keys: Vec<u8>,
+    settled: impl Future<Output = ()>,
+) -> bool {
     let (from_client, mut to_client) = client.stream.into_split();
     let (mut from_shim, mut to_shim) = shim.into_split();
     let output = async {
@@ -215,11 +221,14 @@ pub async fn join(client: Client, shim: UnixStream, keys: Vec<u8>, settled: impl
         let (_, from_client) = early.into_inner();
         gone(from_client.as_ref()).await;
     };
-    tokio::select! {
-        () = output => {}
-        () = input => {}
-    }
+    let left = tokio::select! {
+        // A client that goes because it has seen the end did not go before.
+        biased;
+        () = output => false,
+        () = input => true,
+    };
     let _ = to_client.shutdown().await;
+    left
 }
 
 /// Waits until the other end of a connection is closed both ways. One that only

@@ -50,7 +50,7 @@ fn swarms_and_plugins_are_absent_in_dockers_words() {
             "/networks/create",
             r#"{"Name":"x","ConfigFrom":{"Network":"y"}}"#,
             404,
-            "network y not found",
+            "configuration network \"y\" does not exist",
         ),
         ("POST", "/session", "", 400, "no upgrade proto"),
         // What Docker doesn't have either.

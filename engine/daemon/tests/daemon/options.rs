@@ -326,3 +326,26 @@ fn a_user_may_listen_at_any_port_of_the_container() {
         "{status} {said}"
     );
 }
+
+#[test]
+fn a_variable_keeps_its_place_and_no_volumes_are_null() {
+    let Some(lab) = lab() else { return };
+    let body =
+        json!({ "Image": "busybox", "Cmd": ["/bin/env"], "Env": ["A=1", "PATH=/x:/bin"], "Volumes": {} });
+    let (said, _) = run(&lab, &body);
+    let at = |name: &str| said.find(name).unwrap_or_else(|| panic!("{name} in {said}"));
+    assert!(at("PATH=/x:/bin\n") < at("HOSTNAME=") && at("HOSTNAME=") < at("A=1\n"), "{said}");
+    let (_, made) = lab.json("POST", "/containers/create", &body.to_string());
+    assert_eq!(lab.inspect(made["Id"].as_str().expect("an id"))["Config"]["Volumes"], Value::Null);
+}
+
+#[test]
+fn a_client_that_stays_to_the_end_does_not_detach() {
+    let Some(lab) = lab() else { return };
+    let Some(output) = lab.docker(&["run", "busybox", "true"]) else { return };
+    assert!(output.status.success());
+    let now =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs() + 1;
+    let (_, told) = lab.request("GET", &format!("/events?since=1&until={now}"), "");
+    assert!(told.contains("\"Action\":\"attach\"") && !told.contains("\"Action\":\"detach\""), "{told}");
+}
