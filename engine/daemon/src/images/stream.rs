@@ -32,7 +32,7 @@ pub(crate) fn reply(
     reply_unless(CancellationToken::new(), operation, sender, lines, Box::new(|_| ()), Box::pin(work))
 }
 
-/// As [`reply`], for work that may say nothing for long: it ends too when the client is `gone` before the
+/// As [`reply()`], for work that may say nothing for long: it ends too when the client is `gone` before the
 /// first line. `heard` is told of each line that the client takes.
 pub(crate) async fn reply_unless(
     gone: CancellationToken,
