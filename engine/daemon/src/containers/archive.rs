@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use glassdock_build::change::clean;
 use glassdock_image::layer::pack::{self, Packed};
 use glassdock_image::layer::{self, Limits, Target};
 use glassdock_kernel::ErrorKind;
@@ -20,7 +21,6 @@ use serde::Serialize;
 use super::container::Container;
 use super::record::Record;
 use super::view;
-use super::wanted::clean;
 use crate::call::Call;
 use crate::engine::Engine;
 use crate::error::{Error, Kind};

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use glassdock_build::change::clean;
 use glassdock_trace::Trace;
 use http::StatusCode;
 use serde_json::json;
@@ -311,7 +312,7 @@ fn no_driver(volume: &str, driver: &str) -> Error {
 /// What `--mount` says of the volume at a place.
 fn volume_wishes(record: &Record, destination: &str) -> VolumeOptions {
     let mut requests = record.host_config.mounts.iter().flatten();
-    let own = requests.find(|request| wanted::clean(&request.target) == destination);
+    let own = requests.find(|request| clean(&request.target) == destination);
     own.and_then(|request| request.volume_options.clone()).unwrap_or_default()
 }
 

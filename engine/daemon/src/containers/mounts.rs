@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use glassdock_build::change::clean;
 use glassdock_kernel::files;
 use glassdock_runtime::Bundle;
 use glassdock_runtime::oci::Mount;
 
 use super::model::{HostConfig, MountPoint};
 use super::record::Record;
-use super::wanted::{self, check_target, clean};
+use super::wanted::{self, check_target};
 use crate::error::Error;
 
 /// The specification's mounts of a record: its mount points and what it has in

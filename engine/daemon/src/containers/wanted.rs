@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use glassdock_build::change::clean;
+
 use super::model::{BindOptions, MountRequest};
 use super::record::Record;
 use crate::error::Error;
@@ -298,22 +300,6 @@ pub(super) fn check_target(place: &str) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::invalid(format!("invalid mount path: '{place}' mount path must be absolute")))
-}
-
-/// A path without `.`, `..` and doubled slashes, read as text.
-#[must_use]
-pub fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
 }
 
 #[cfg(test)]
