@@ -105,6 +105,7 @@ fn start(program: &'static str, argv: &[String], rooms: Rooms) -> Result<(), Fai
     }
     let rest = argv.get(used..).unwrap_or_default();
     let Some(first) = rest.first() else { return print(help::root(program)) };
+    // The client looks up no names, see [`rooms`]. A host that makes no sense is told where it is needed.
     if rooms.is_none() && Host::choose(global.last("host"), program).is_ok_and(|host| host.is_named()) {
         return own::engine();
     }

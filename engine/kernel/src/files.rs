@@ -1,6 +1,6 @@
 //! What `/proc` says: the evidence of a trace.
 //!
-//! Nothing here fails: evidence that can't be read is left out.
+//! Evidence that can't be read is left out; only `read` says why, for those who need the words.
 
 use std::fs::{self, File};
 use std::io;

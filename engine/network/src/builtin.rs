@@ -1,13 +1,11 @@
 //! The networks that are there from the start: `bridge`, `host` and `none`.
 
-use std::collections::BTreeMap;
-
 use crate::cidr::Cidr;
 use crate::error::Error;
 use crate::host;
 use crate::ipam;
-use crate::model::{Driver, Ipam, Network, NewNetwork};
-use crate::networks::{Networks, now_ns, random_id};
+use crate::model::{Driver, Network, NewNetwork};
+use crate::networks::{Networks, bare};
 
 /// The names that no user's network may have.
 pub(crate) const BUILTIN: [&str; 3] = ["bridge", "host", "none"];
@@ -18,7 +16,8 @@ impl Networks {
     pub(crate) fn ensure_builtin(&self) -> Result<(), Error> {
         for (name, driver) in BUILTIN.into_iter().zip([Driver::Bridge, Driver::Host, Driver::None]) {
             let found = self.state().networks.values().find(|network| network.name == name).cloned();
-            let mut network = found.clone().unwrap_or_else(|| builtin(name, driver));
+            let mut network =
+                found.clone().unwrap_or_else(|| Network { builtin: true, ..bare(name, driver) });
             if driver == Driver::Bridge {
                 self.settle_default(&mut network)?;
             }
@@ -62,27 +61,5 @@ impl Networks {
             network.ipam = Some(ipam::plan(&new, &used, &used)?);
         }
         Ok(())
-    }
-}
-
-fn builtin(name: &str, driver: Driver) -> Network {
-    Network {
-        id: random_id(),
-        name: name.to_owned(),
-        driver,
-        created_ns: now_ns(),
-        ipam: None::<Ipam>,
-        ipam6: None,
-        idle_ipam6: None,
-        bridge: None,
-        mtu: None,
-        internal: false,
-        attachable: false,
-        ipam_options: None,
-        builtin: true,
-        kept: None,
-        config_from: String::new(),
-        labels: BTreeMap::new(),
-        options: BTreeMap::new(),
     }
 }

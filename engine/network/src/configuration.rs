@@ -8,41 +8,28 @@ use std::collections::BTreeMap;
 
 use crate::error::Error;
 use crate::model::{Driver, Network, NewNetwork};
-use crate::networks::{Networks, State, now_ns, random_id};
+use crate::networks::{Networks, State, bare};
 
 impl Networks {
     /// Remembers a network that is only a configuration.
     pub(crate) fn keep_configuration(&self, new: NewNetwork) -> Result<Network, Error> {
-        let id = random_id();
         let network = {
             let mut state = self.state();
             if state.networks.values().any(|network| network.name == new.name) {
                 return Err(Error::NameTaken(new.name));
             }
-            let network = Network {
-                id: id.clone(),
-                name: new.name.clone(),
-                driver: Driver::None,
-                created_ns: now_ns(),
-                ipam: None,
-                ipam6: None,
-                idle_ipam6: None,
-                bridge: None,
-                mtu: None,
-                internal: false,
-                attachable: false,
+            let mut network = Network {
                 ipam_options: new.ipam_options.clone(),
-                builtin: false,
                 labels: new.labels.clone(),
                 options: new.options.clone(),
-                config_from: String::new(),
-                kept: Some(Box::new(new)),
+                ..bare(&new.name, Driver::None)
             };
-            state.networks.insert(id.clone(), network.clone());
+            network.kept = Some(Box::new(new));
+            state.networks.insert(network.id.clone(), network.clone());
             network
         };
-        if let Err(error) = self.keep(&format!("network/{id}"), &network) {
-            self.state().networks.remove(&id);
+        if let Err(error) = self.keep(&format!("network/{}", network.id), &network) {
+            self.state().networks.remove(&network.id);
             return Err(error);
         }
         Ok(network)

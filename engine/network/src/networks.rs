@@ -466,6 +466,29 @@ fn check_link_name(name: &str) -> Result<(), Error> {
     if fits { Ok(()) } else { Err(Error::Invalid(what())) }
 }
 
+/// A network of a new id, that has nothing yet.
+pub(crate) fn bare(name: &str, driver: Driver) -> Network {
+    Network {
+        id: random_id(),
+        name: name.to_owned(),
+        driver,
+        created_ns: now_ns(),
+        ipam: None,
+        ipam6: None,
+        idle_ipam6: None,
+        bridge: None,
+        mtu: None,
+        internal: false,
+        attachable: false,
+        ipam_options: None,
+        builtin: false,
+        kept: None,
+        config_from: String::new(),
+        labels: BTreeMap::new(),
+        options: BTreeMap::new(),
+    }
+}
+
 /// 64 random hexadecimal digits.
 pub(crate) fn random_id() -> String {
     let mut bytes = [0_u8; 32];

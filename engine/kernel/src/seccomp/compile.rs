@@ -95,9 +95,19 @@ struct Leaf<'p> {
     otherwise: Option<Action>,
 }
 
-impl Leaf<'_> {
+impl<'p> Leaf<'p> {
     fn always(action: Action) -> Self {
         Self { choices: Vec::new(), otherwise: Some(action) }
+    }
+
+    /// Takes in the next rule for the number.
+    fn add(&mut self, rule: &'p Rule) {
+        match self.otherwise {
+            // An earlier rule decides always.
+            Some(_) => {}
+            None if rule.conditions.is_empty() => self.otherwise = Some(rule.action),
+            None => self.choices.push((&rule.conditions, rule.action)),
+        }
     }
 }
 
@@ -122,17 +132,6 @@ fn calls<'p>(
         }
     }
     calls
-}
-
-impl<'p> Leaf<'p> {
-    fn add(&mut self, rule: &'p Rule) {
-        match self.otherwise {
-            // An earlier rule decides always.
-            Some(_) => {}
-            None if rule.conditions.is_empty() => self.otherwise = Some(rule.action),
-            None => self.choices.push((&rule.conditions, rule.action)),
-        }
-    }
 }
 
 /// Where each range of numbers begins, and what happens in it. From `endless` on, the last range
