@@ -15,6 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use glassdock_kernel::mount::Unproven;
 use glassdock_kernel::process::TapeWriter;
 use glassdock_trace::tracer::Origin;
 use glassdock_trace::{Actor, Channel, ChannelSink, Gathering, OpId, Sink, TapeSink, Trace, gate::Hold};
@@ -68,8 +69,8 @@ pub(crate) enum Word {
 pub(crate) enum Report {
     /// The terminal's other side comes with this.
     Terminal,
-    /// Set up; only the start is missing.
-    Ready,
+    /// Set up; only the start is missing. What is still to be proven is left to the shim.
+    Ready { unproven: Option<Unproven> },
     /// execve(2) is next; the step ends when this socket closes.
     Executing { span: u64, began_ns: u64, body: Box<glassdock_trace::Body> },
     /// execve(2) was refused; the process says so itself, on its standard error, and ends.
@@ -132,6 +133,11 @@ pub(crate) struct Carried {
 }
 
 impl Carried {
+    /// The operation.
+    pub(crate) fn op(&self) -> &OpId {
+        &self.op
+    }
+
     /// The place of `trace`, with step numbers set aside for the process that gets it;
     /// `None` where nothing is recorded.
     pub(crate) fn from_trace(trace: &Trace) -> Option<Self> {

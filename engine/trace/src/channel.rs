@@ -15,26 +15,23 @@
 //!
 //! A message costs more than its event. Init, which tells a hundred of them within a few
 //! milliseconds, puts them on a [`Tape`] that its shim reads and sends on; the shim gathers its
-//! own ([`Gathering`]) and sends them when it has nothing better to do. Evidence that took long to read is
-//! on the tape after the end that it proves, and is joined to it there (`proof`). Init may be killed at
+//! own ([`Gathering`]) and sends them when it has nothing better to do. Evidence that takes long to read is read by the
+//! shim while init goes on, and joined to what init told (`shorthand`). Init may be killed at
 //! any moment then; only with its shim, what was not sent on is lost, uncounted.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::net::sockopt::set_socket_send_buffer_size;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, recv, send, sendmsg,
-    socketpair,
-};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Event, Evidence};
+use crate::event::Event;
 use crate::gate::Aborted;
-use crate::proof;
-use crate::tracer::Sink;
+use crate::shorthand::{self, Proof};
+use crate::tracer::{OpId, Sink};
 
 /// A message is at most this long, in bytes; a longer one is dropped and counted.
 pub const MESSAGE_LIMIT: usize = 128 * 1024;
@@ -43,7 +40,7 @@ pub const MESSAGE_LIMIT: usize = 128 * 1024;
 const SEND_BUFFER: usize = 4 * 1024 * 1024;
 
 /// As much as a shim tells of a start, in bytes.
-const USUAL: usize = 16 * 1024;
+const USUAL: usize = 4 * 1024;
 
 /// What goes from the acting process to the daemon, beside events.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -167,49 +164,47 @@ impl Channel {
         }
     }
 
-    /// Sends lines of events, in pieces; those that don't get through are counted.
-    fn tell(&self, pieces: &[&[u8]]) {
+    /// Sends lines of events; those that don't get through are counted.
+    fn tell(&self, lines: &[u8]) {
         let lost = self.dropped.swap(0, Ordering::Relaxed);
         let count = || serde_json::to_vec(&Message::Dropped(lost)).unwrap_or_default();
-        if lost > 0 && !self.try_send(&[&count()]) {
+        if lost > 0 && !self.try_send(&count()) {
             self.dropped.fetch_add(lost, Ordering::Relaxed);
         }
-        if !self.try_send(pieces) {
-            let lost = pieces.iter().copied().flatten().filter(|byte| **byte == b'\n').count();
+        if !self.try_send(lines) {
+            let lost = lines.iter().filter(|byte| **byte == b'\n').count();
             self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
         }
     }
 
-    fn try_send(&self, pieces: &[&[u8]]) -> bool {
-        let buffers: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+    fn try_send(&self, message: &[u8]) -> bool {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        length(pieces) <= MESSAGE_LIMIT
-            && sendmsg(&self.socket, &buffers, &mut SendAncillaryBuffer::default(), flags).is_ok()
+        message.len() <= MESSAGE_LIMIT && send(&self.socket, message, flags).is_ok()
     }
 
-    /// Sends what is on a tape and was not sent before, with the evidence that came later where it
-    /// belongs. It goes from where it lies: memory that a shim touches for it would cost more than the call.
-    pub fn forward(&self, tape: &dyn Tape) {
-        while tape.take(&mut |lines| self.forward_lines(lines)) {}
+    /// Sends what the operation `op` has on a tape and was not sent before, with the proofs where they belong.
+    pub fn forward(&self, op: &OpId, tape: &dyn Tape, proofs: &[Proof]) {
+        let mut send = |earlier: &[u8], new: &[u8]| {
+            self.tell_short(op, earlier, new, proofs);
+        };
+        while tape.take(&mut send) {}
     }
 
-    fn forward_lines(&self, lines: &[u8]) {
-        let pieces = proof::joined(lines);
-        if length(&pieces) <= MESSAGE_LIMIT / 2 {
-            return self.tell(&pieces);
-        }
-        let lines = pieces.concat();
+    /// Sends what short lines stand for, in as many messages as that needs; gives the number of steps that have not
+    /// ended. See [`shorthand::expand`].
+    fn tell_short(&self, op: &OpId, earlier: &[u8], new: &[u8], proofs: &[Proof]) -> usize {
+        // Two or three times as long, and what the proofs bring.
+        let mut lines = Vec::with_capacity(4 * new.len());
+        let expanded = shorthand::expand(op.as_str(), earlier, new, proofs, &mut lines);
+        self.dropped.fetch_add(expanded.lost, Ordering::Relaxed);
         let mut rest = lines.as_slice();
         while !rest.is_empty() {
             let (message, after) = rest.split_at(whole_lines(rest, MESSAGE_LIMIT / 2));
-            self.tell(&[message]);
+            self.tell(message);
             rest = after;
         }
+        expanded.open
     }
-}
-
-fn length(pieces: &[&[u8]]) -> usize {
-    pieces.iter().map(|piece| piece.len()).sum()
 }
 
 /// Memory that a process shares with the one that it was cloned from: lines of events go there, and
@@ -218,8 +213,9 @@ pub trait Tape: Send + Sync + std::fmt::Debug {
     /// Adds a line, with its line end. False if there is no room, or the tape isn't this process's to write.
     fn add(&self, line: &[u8]) -> bool;
 
-    /// Takes the lines that nobody has taken yet, and gives them to `give`. False if there are none.
-    fn take(&self, give: &mut dyn FnMut(&[u8])) -> bool;
+    /// Takes the lines that nobody has taken yet, and gives them to `give`, after all that were there before. False if
+    /// there are none.
+    fn take(&self, give: &mut dyn FnMut(&[u8], &[u8])) -> bool;
 }
 
 /// How many bytes of `lines` go into one message: whole lines, about `limit` bytes of them, and one at
@@ -259,7 +255,7 @@ impl Sink for ChannelSink {
     fn record(&self, event: &Event) {
         let mut line = Vec::new();
         add_line(event, &mut line);
-        self.0.tell(&[&line]);
+        self.0.tell(&line);
     }
 }
 
@@ -267,38 +263,65 @@ impl Sink for ChannelSink {
 #[derive(Debug)]
 pub struct Gathering {
     channel: Arc<Channel>,
-    lines: Mutex<Vec<u8>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    op: Option<OpId>,
+    /// Events in short, from the begin of a step on that has not ended.
+    lines: Vec<u8>,
+    /// So much of it was sent.
+    sent: usize,
 }
 
 impl Gathering {
     /// Events that will go through `channel`.
     #[must_use]
     pub fn new(channel: Arc<Channel>) -> Self {
-        Self { channel, lines: Mutex::default() }
+        Self { channel, kept: Mutex::default() }
     }
 
     /// Sends what was gathered.
     pub fn flush(&self) {
-        let lines = std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner));
-        if !lines.is_empty() {
-            self.channel.tell(&[&lines]);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let Kept { op: Some(op), lines, sent } = &mut *kept else { return };
+        let (earlier, new) = lines.split_at(*sent);
+        if new.is_empty() {
+            return;
+        }
+        let open = self.channel.tell_short(op, earlier, new, &[]);
+        *sent = lines.len();
+        if open == 0 {
+            lines.clear();
+            *sent = 0;
         }
     }
 }
 
 impl Sink for Gathering {
     fn record(&self, event: &Event) {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        // Once, rather than doubled a few times: every move touches new memory.
-        if lines.capacity() == 0 {
-            lines.reserve(USUAL);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.op.is_none() {
+            kept.op = OpId::parse(&event.op);
+            // Once, rather than doubled a few times: every move touches new memory.
+            kept.lines.reserve(USUAL);
         }
-        let begin = lines.len();
-        add_line(event, &mut lines);
-        if lines.len() > MESSAGE_LIMIT / 2 {
-            let last = lines.split_off(begin);
-            self.channel.tell(&[&std::mem::replace(&mut *lines, last)]);
+        let begin = kept.lines.len();
+        // Typed fields have no way to fail; what is no event is counted as lost.
+        if shorthand::write(event, &mut kept.lines).is_err() {
+            kept.lines.truncate(begin);
+            kept.lines.push(b'\n');
         }
+        let waiting = kept.lines.len() - kept.sent;
+        drop(kept);
+        if waiting > MESSAGE_LIMIT / 4 {
+            self.flush();
+        }
+    }
+
+    fn is_short(&self) -> bool {
+        true
     }
 }
 
@@ -308,41 +331,49 @@ impl Sink for Gathering {
 pub struct TapeSink {
     tape: Arc<dyn Tape>,
     channel: Arc<Channel>,
+    writing: Mutex<Writing>,
+}
+
+#[derive(Debug, Default)]
+struct Writing {
     /// Where a line is written first.
-    line: Mutex<Vec<u8>>,
+    line: Vec<u8>,
+    /// The tape had no room for one: no more are put there, so that all that is on it happened before.
+    full: bool,
 }
 
 impl TapeSink {
     /// Events that go on `tape`; those that it has no room for go through `channel`.
     #[must_use]
     pub fn new(tape: Arc<dyn Tape>, channel: Arc<Channel>) -> Self {
-        Self { tape, channel, line: Mutex::default() }
+        Self { tape, channel, writing: Mutex::default() }
     }
 }
 
 impl Sink for TapeSink {
     fn record(&self, event: &Event) {
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Writing { line, full } = &mut *writing;
         line.clear();
-        add_line(event, &mut line);
-        if !self.tape.add(&line) {
-            // What is on the tape happened before.
-            self.channel.forward(&*self.tape);
-            self.channel.tell(&[&line]);
+        if !*full && shorthand::write(event, line).is_ok() && self.tape.add(line) {
+            return;
         }
+        if !std::mem::replace(full, true)
+            && let Some(op) = OpId::parse(&event.op)
+        {
+            self.channel.forward(&op, &*self.tape, &[]);
+        }
+        line.clear();
+        add_line(event, line);
+        self.channel.tell(line);
+    }
+
+    fn is_short(&self) -> bool {
+        true
     }
 
     fn takes_proofs(&self) -> bool {
         true
-    }
-
-    /// Where the tape has no room, the end was sent already: the evidence is left out.
-    fn prove(&self, span: u64, evidence: &Evidence) {
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        line.clear();
-        if proof::write(span, evidence, &mut line).is_ok() {
-            self.tape.add(&line);
-        }
     }
 }
 

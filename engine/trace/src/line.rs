@@ -14,7 +14,18 @@ use crate::vocabulary::Body;
 ///
 /// It is no part of an event's meaning, so any two are equal.
 #[derive(Clone, Debug, Default)]
-pub struct Written(Option<Arc<Vec<u8>>>);
+pub struct Written(Text);
+
+#[derive(Clone, Debug, Default)]
+enum Text {
+    /// It is still to be written.
+    #[default]
+    Not,
+    /// It is this.
+    Is(Arc<Vec<u8>>),
+    /// It stands in the step's begin, where its reader looks for it.
+    Begun,
+}
 
 impl PartialEq for Written {
     fn eq(&self, _other: &Self) -> bool {
@@ -25,7 +36,16 @@ impl PartialEq for Written {
 impl Written {
     pub(crate) fn of(body: &Body) -> Self {
         let mut text = Vec::with_capacity(ROOM);
-        Self(members(body, &mut text).is_ok().then(|| Arc::new(text)))
+        Self(if members(body, &mut text).is_ok() { Text::Is(Arc::new(text)) } else { Text::Not })
+    }
+
+    /// The step's begin has it.
+    pub(crate) fn begun() -> Self {
+        Self(Text::Begun)
+    }
+
+    pub(crate) fn is_begun(&self) -> bool {
+        matches!(self.0, Text::Begun)
     }
 }
 
@@ -48,6 +68,30 @@ pub(crate) fn number(out: &mut Vec<u8>, name: &str, mut value: u64) {
         }
     }
     out.extend_from_slice(digits.get(begin..).unwrap_or_default());
+}
+
+impl Phase {
+    /// How a line tells it, with the commas around it.
+    pub(crate) fn member(self) -> &'static [u8] {
+        match self {
+            Self::Begin => b",\"phase\":\"begin\",",
+            Self::End => b",\"phase\":\"end\",",
+            Self::Point => b",\"phase\":\"point\",",
+            Self::Skip => b",\"phase\":\"skip\",",
+        }
+    }
+}
+
+/// An actor's name.
+pub(crate) fn actor(actor: Actor) -> &'static str {
+    match actor {
+        Actor::Client => "client",
+        Actor::Daemon => "daemon",
+        Actor::Builder => "builder",
+        Actor::Registry => "registry",
+        Actor::Shim => "shim",
+        Actor::Init => "init",
+    }
 }
 
 /// Adds a text as JSON.
@@ -77,25 +121,23 @@ impl Event {
         text(out, &self.op)?;
         number(out, ",\"span\":", self.span);
         number(out, ",\"parent\":", self.parent);
-        out.extend_from_slice(match self.actor {
-            Actor::Client => b",\"actor\":\"client\"".as_slice(),
-            Actor::Daemon => b",\"actor\":\"daemon\"",
-            Actor::Builder => b",\"actor\":\"builder\"",
-            Actor::Registry => b",\"actor\":\"registry\"",
-            Actor::Shim => b",\"actor\":\"shim\"",
-            Actor::Init => b",\"actor\":\"init\"",
-        });
-        number(out, ",\"pid\":", self.pid.into());
-        out.extend_from_slice(match self.phase {
-            Phase::Begin => b",\"phase\":\"begin\",".as_slice(),
-            Phase::End => b",\"phase\":\"end\",",
-            Phase::Point => b",\"phase\":\"point\",",
-            Phase::Skip => b",\"phase\":\"skip\",",
-        });
+        out.extend_from_slice(b",\"actor\":\"");
+        out.extend_from_slice(actor(self.actor).as_bytes());
+        number(out, "\",\"pid\":", self.pid.into());
+        out.extend_from_slice(self.phase.member());
         match &self.written.0 {
-            Some(text) => out.extend_from_slice(text),
-            None => members(&self.body, out)?,
+            Text::Is(text) => out.extend_from_slice(text),
+            Text::Not | Text::Begun => members(&self.body, out)?,
         }
+        self.write_outcome(out)
+    }
+
+    /// Adds what comes after the body, to the line's end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Event::write_line`].
+    pub(crate) fn write_outcome(&self, out: &mut Vec<u8>) -> io::Result<()> {
         match &self.result {
             None => {}
             Some(Outcome { ok: true, errno: None, message: None }) => {
@@ -149,7 +191,7 @@ mod tests {
         }
         for mut event in events {
             let expected = serde_json::to_string(&event).expect("plain data") + "\n";
-            for written in [Written::default(), Written::of(&event.body)] {
+            for written in [Written::default(), Written::of(&event.body), Written::begun()] {
                 event.written = written;
                 let mut line = Vec::new();
                 event.write_line(event.seq, &mut line).expect("plain data");

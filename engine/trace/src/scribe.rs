@@ -3,13 +3,14 @@
 //!
 //! ```text
 //!   record ──► numbered, told to watchers, on the page ──┐
-//!   record ──► numbered, told to watchers, on the page ──┤ FIRST later a new file, LATER its other lines
+//!   record ──► numbered, told to watchers, on the page ──┤ FIRST later a new file, LATER its other lines,
+//!   record ──► numbered, told to watchers, on the page ──┤ SOON if there are MUCH of them
 //!                                                        └──► write(2)
 //! ```
 //!
 //! A write costs as much as everything else of an event together, and the first one makes a file: the
-//! operation would wait for both. So would it for the thread to be woken: it is woken where it rests only, and looks
-//! by itself, every few milliseconds, as long as there is something to write. At an operation's end nothing of it
+//! operation would wait for both. So would it for the thread to be woken: it is woken for what is due before all else that
+//! waits. At an operation's end nothing of it
 //! waits any more. A daemon that is killed leaves whole lines, and loses what it recorded in its last twentieth of a
 //! second.
 
@@ -28,8 +29,12 @@ const FIRST: Duration = Duration::from_millis(5);
 /// What is recorded after that is on the disk so much later, at most. Most operations have ended by then.
 const LATER: Duration = Duration::from_millis(40);
 
-/// The thread looks so often whether something is due: each time takes a processor from a start.
-const TICK: Duration = Duration::from_millis(10);
+/// So many bytes that wait are written sooner: as many as a start tells at once, and what they take to be written is
+/// not left to the operation's end then.
+const MUCH: usize = 16 * 1024;
+
+/// So much sooner: the one who told has answered by then.
+const SOON: Duration = Duration::from_millis(1);
 
 /// So many bytes wait for a disk that is slow; what comes then is lost, and counted.
 const MOST: usize = 8 * 1024 * 1024;
@@ -55,6 +60,8 @@ struct Waiting {
     lines: Vec<u8>,
     /// It lies with the scribe already.
     laid: bool,
+    /// It does so a second time, because it is much.
+    hurried: bool,
     /// Nothing more will come.
     over: bool,
 }
@@ -107,9 +114,15 @@ impl Page {
             let lost = waiting.lines.split_off(before);
             return self.lose(count(&lost));
         }
-        let laid = std::mem::replace(&mut waiting.laid, true);
+        let much = waiting.lines.len() > MUCH;
+        let patience = match (waiting.laid, much) {
+            (_, true) if !std::mem::replace(&mut waiting.hurried, true) => SOON,
+            (true, _) => return,
+            (false, _) => self.patience(),
+        };
+        waiting.laid = true;
         drop(waiting);
-        if !laid && !desk.lay(self) {
+        if !desk.lay(self, patience) {
             self.write_out();
         }
     }
@@ -216,11 +229,13 @@ pub(crate) struct Desk(Option<Arc<Open>>);
 
 impl Desk {
     /// False if there is nobody to write it.
-    fn lay(&self, page: &Arc<Page>) -> bool {
+    fn lay(&self, page: &Arc<Page>, patience: Duration) -> bool {
         let Self(Some(open)) = self else { return false };
         let mut work = open.0.lock();
-        work.due.push((Instant::now() + page.patience(), Arc::clone(page)));
-        if std::mem::take(&mut work.rests) {
+        let at = Instant::now() + patience;
+        work.due.push((at, Arc::clone(page)));
+        if work.wakes_at.is_none_or(|wakes| at < wakes) {
+            work.wakes_at = Some(at);
             open.0.changed.notify_one();
         }
         true
@@ -251,8 +266,8 @@ struct Work {
     due: Vec<(Instant, Arc<Page>)>,
     /// Those who wait until everything is written.
     asks: Vec<SyncSender<()>>,
-    /// The thread has nothing to do until somebody wakes it.
-    rests: bool,
+    /// When the thread looks again by itself; `None` if it rests until somebody wakes it.
+    wakes_at: Option<Instant>,
     /// Nothing more will come.
     over: bool,
 }
@@ -276,16 +291,20 @@ impl Heap {
             let due: Vec<_> =
                 work.due.extract_if(.., |(at, _)| all || *at <= now).map(|(_, page)| page).collect();
             if !due.is_empty() || !work.asks.is_empty() {
+                // After this turn, it looks at what came meanwhile.
+                work.wakes_at = Some(now);
                 return Some(Turn { due, asks: std::mem::take(&mut work.asks) });
             }
             if work.over {
                 return None;
             }
-            work = if work.due.is_empty() {
-                work.rests = true;
-                self.changed.wait(work).unwrap_or_else(PoisonError::into_inner)
-            } else {
-                self.changed.wait_timeout(work, TICK).unwrap_or_else(PoisonError::into_inner).0
+            work.wakes_at = work.due.iter().map(|(at, _)| *at).min();
+            work = match work.wakes_at {
+                None => self.changed.wait(work).unwrap_or_else(PoisonError::into_inner),
+                Some(at) => {
+                    let rest = at.saturating_duration_since(now);
+                    self.changed.wait_timeout(work, rest).unwrap_or_else(PoisonError::into_inner).0
+                }
             };
         }
     }

@@ -66,14 +66,15 @@ pub trait Sink: Send + Sync {
     /// Takes one event. The sink gives it its `seq`.
     fn record(&self, event: &Event);
 
-    /// Whether evidence may come after the end that it belongs to. Then that end lies where it can
-    /// still be added.
-    fn takes_proofs(&self) -> bool {
+    /// Whether what it keeps is made into lines later: a step's end needs not repeat what its begin said.
+    fn is_short(&self) -> bool {
         false
     }
 
-    /// Adds evidence to the end of a step that was recorded before. For sinks that take it.
-    fn prove(&self, _span: u64, _evidence: &Evidence) {}
+    /// Whether another process makes those lines, and may add evidence there ([`crate::Proof`]).
+    fn takes_proofs(&self) -> bool {
+        false
+    }
 }
 
 /// What all places of one operation's tree share in one process.
@@ -169,18 +170,10 @@ impl Trace {
         self.operation.is_some()
     }
 
-    /// Whether evidence may be given later, by [`Trace::prove`].
+    /// Whether evidence may be left to another process to read, and to add later as a [`crate::Proof`].
     #[must_use]
     pub fn takes_proofs(&self) -> bool {
         self.operation.as_ref().is_some_and(|operation| operation.sink.takes_proofs())
-    }
-
-    /// Gives evidence for a step of this process that has ended: what takes long to read is read when
-    /// nobody waits. Only where the trace [takes it](Trace::takes_proofs); elsewhere it is lost.
-    pub fn prove(&self, span: u64, evidence: &Evidence) {
-        if let Some(operation) = &self.operation {
-            operation.sink.prove(span, evidence);
-        }
     }
 
     /// What holds this operation's acts, for handing on to another process.
@@ -311,7 +304,7 @@ impl Trace {
         // The clock is read after the gate: time spent looking around is not the act's.
         let began_ns = clock::now_ns();
         event.t_ns = began_ns.saturating_sub(operation.start_ns);
-        event.written = Written::of(&event.body);
+        event.written = if operation.sink.is_short() { Written::begun() } else { Written::of(&event.body) };
         operation.sink.record(&event);
         Span {
             inside: Self { span: event.span, ..self.clone() },

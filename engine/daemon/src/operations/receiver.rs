@@ -29,6 +29,9 @@ use super::{Operation, Operations, Use};
 /// So many bytes of events are gathered at most before they are written.
 const BATCH: usize = 256 * 1024;
 
+/// A message that is longer, in bytes, is recorded from where it lies.
+const MUCH: usize = 8 * 1024;
+
 /// So long a channel isn't watched at its begin and after each message: whoever watches the trace sees
 /// events so much later at most.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -101,14 +104,19 @@ impl Receiver {
         let mut lines = String::new();
         let over = loop {
             match self.channel.try_receive(&mut scratch) {
+                // A shim's whole story of a start is not copied once more.
+                Ok(Some(Received::Events(text))) if text.len() > MUCH => {
+                    self.record_all(&std::mem::take(&mut lines));
+                    self.record_all(text);
+                }
                 Ok(Some(Received::Events(text))) => {
                     lines.push_str(text);
                     if lines.len() > BATCH {
-                        self.record_all(&mut lines);
+                        self.record_all(&std::mem::take(&mut lines));
                     }
                 }
                 Ok(Some(Received::Other(message))) => {
-                    self.record_all(&mut lines);
+                    self.record_all(&std::mem::take(&mut lines));
                     self.take(message);
                 }
                 Ok(None) => break true,
@@ -117,13 +125,13 @@ impl Receiver {
                 Err(_) => break true,
             }
         };
-        self.record_all(&mut lines);
+        self.record_all(&lines);
         over
     }
 
     /// Records what was gathered. Only where an event has to be looked at is its text read:
     /// for a gate, for a log, or to move it to a later operation.
-    fn record_all(&self, lines: &mut String) {
+    fn record_all(&self, lines: &str) {
         if lines.is_empty() {
             return;
         }
@@ -137,7 +145,6 @@ impl Receiver {
                 }
             }
         }
-        lines.clear();
     }
 
     /// Takes part in the operation that the container's next events belong to.

@@ -34,6 +34,8 @@ mod options;
 
 mod root;
 
+mod unproven;
+
 mod words;
 
 pub use apart::{apart, clone_elsewhere, root_of};
@@ -44,5 +46,6 @@ pub use attach::{
 pub(crate) use filesystem::knows_filesystem;
 pub use filesystem::{cgroup, devpts, filesystem, filesystem_detached, mqueue, proc, sysfs};
 pub use overlay::Overlay;
-pub use root::{Unproven, mask, pivot_root};
+pub use root::{mask, pivot_root};
+pub use unproven::{Opened, Unproven};
 pub use words::Words;

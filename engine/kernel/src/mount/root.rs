@@ -18,17 +18,17 @@ use crate::{Error, Result, files};
 /// `pivot_root(".", ".")` puts the old root on top of the new one, at the same
 /// place, so that no directory for it is needed in the container; detaching it
 /// then leaves the new root alone. The process is in `/` afterwards. The evidence is the
-/// whole mount table of the container; where the trace takes it later, it is still to be read
-/// ([`Unproven::prove`]). See pivot_root(2), "pivot_root(".", ".")".
+/// whole mount table of the container; where the trace takes it later, another process is to read it
+/// ([`Unproven`](super::Unproven)), for the step whose number is given. See pivot_root(2), "pivot_root(".", ".")".
 ///
 /// # Errors
 ///
 /// `EINVAL` if `root` is not attached, or its parent's propagation is shared.
-pub fn pivot_root(trace: &Trace, root: &Detached, path: &Path) -> Result<Option<Unproven>> {
+pub fn pivot_root(trace: &Trace, root: &Detached, path: &Path) -> Result<Option<u64>> {
     let subject = path.display().to_string();
     trace.step(Body::RootfsPivot { root: subject.clone() }, |span| {
         // Afterwards the host's /proc can't be walked to, only held.
-        let own = span.trace().is_on().then(|| {
+        let own = (span.trace().is_on() && !span.trace().takes_proofs()).then(|| {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             (files::traced_tid(span.trace()), rustix::fs::openat(CWD, "/proc/self", flags, Mode::empty()))
         });
@@ -42,44 +42,18 @@ pub fn pivot_root(trace: &Trace, root: &Detached, path: &Path) -> Result<Option<
         let detached = Body::MountDetach { target: "/".to_owned(), flags: vec!["MNT_DETACH".to_owned()] };
         span.trace().step(detached, |_| unmount(".", UnmountFlags::DETACH).map_err(failed("umount2")))?;
         rustix::process::chdir("/").map_err(failed("chdir"))?;
-        let Some((pid, Ok(folder))) = own else { return Ok(None) };
-        let unproven = Unproven { pivot: span.trace().span(), pid, folder };
-        if span.trace().takes_proofs() {
-            return Ok(Some(unproven));
+        if let Some((pid, Ok(folder))) = own {
+            span.evidence(|| mount_table(pid, &folder));
         }
-        span.evidence(|| unproven.evidence());
-        Ok(None)
+        Ok(span.trace().takes_proofs().then(|| span.trace().span()))
     })
 }
 
-/// A root that was entered; what the kernel says of it is still to be read.
-#[derive(Debug)]
-pub struct Unproven {
-    /// The step of the pivot.
-    pivot: u64,
-    pid: u32,
-    /// The process's folder in the host's `/proc`.
-    folder: OwnedFd,
-}
-
-impl Unproven {
-    /// Reads the mount table, with all that was mounted since: the evidence of the pivot, and its line
-    /// for the root that of the step `attached`, in which the root was attached.
-    ///
-    /// Reading it takes the kernel a tenth of a millisecond; this is for when nobody waits.
-    pub fn prove(self, trace: &Trace, attached: u64) {
-        let all = self.evidence();
-        let is_root = |line: &&String| line.split(' ').nth(4) == Some("/");
-        let root = all.lines.iter().filter(is_root).cloned();
-        trace.prove(attached, &Evidence::new(all.source.clone(), root));
-        trace.prove(self.pivot, &all);
-    }
-
-    fn evidence(&self) -> Evidence {
-        let table = rustix::fs::openat(&self.folder, "mountinfo", OFlags::RDONLY, Mode::empty());
-        let table = table.map(|fd| files::words_of(fd.into())).unwrap_or_default();
-        Evidence::new(format!("/proc/{}/mountinfo", self.pid), table.lines().map(str::to_owned))
-    }
+/// The mount table of the process `pid`, whose folder in the host's `/proc` is held.
+fn mount_table(pid: u32, folder: &OwnedFd) -> Evidence {
+    let table = rustix::fs::openat(folder, "mountinfo", OFlags::RDONLY, Mode::empty());
+    let table = table.map(|fd| files::words_of(fd.into())).unwrap_or_default();
+    Evidence::new(format!("/proc/{pid}/mountinfo"), table.lines().map(str::to_owned))
 }
 
 /// Hides paths of the container: a file under `/dev/null`, a directory under an empty read-only

@@ -57,7 +57,7 @@ pub(crate) struct Made {
     pub(crate) secrets: Vec<std::ffi::OsString>,
     /// The step in which the root was attached.
     pub(crate) attached: u64,
-    /// From the step `pivot` on: what nobody should wait for.
+    /// From the step `pivot` on: evidence that is left to the shim to read.
     pub(crate) unproven: Option<mount::Unproven>,
     /// The program's side of the terminal, from the step `console` on.
     pub(crate) terminal: Option<OwnedFd>,
@@ -157,11 +157,8 @@ fn run_steps(init: &mut Init<'_>) -> Result<(), Failed> {
     // Where the clock of the trace runs, a process has the number that the host sees.
     init.trace = init.trace.with_pid(glassdock_kernel::files::host_pid());
     run_each(init, SET_UP)?;
-    wire::send(init.sync, &Report::Ready, &[]).map_err(|error| Failure::Talk(error).in_step("ready"))?;
-    // The daemon has its own things to do now.
-    if let Some(unproven) = init.made.unproven.take() {
-        unproven.prove(&init.trace, init.made.attached);
-    }
+    let ready = Report::Ready { unproven: init.made.unproven.take() };
+    wire::send(init.sync, &ready, &[]).map_err(|error| Failure::Talk(error).in_step("ready"))?;
     wait_for(init, |word| matches!(word, Word::Start)).map_err(|failure| failure.in_step("start"))?;
     run_each(init, BECOME)
 }

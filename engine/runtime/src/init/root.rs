@@ -167,7 +167,8 @@ pub(super) fn pivot(init: &mut Init<'_>) -> Step {
     let Some((detached, root)) = init.made.root.take() else {
         return Err(Failure::Invalid("there is no root yet".to_owned()));
     };
-    init.made.unproven = mount::pivot_root(&init.trace, &detached, root.path())?;
+    let pivot = mount::pivot_root(&init.trace, &detached, root.path())?;
+    init.made.unproven = pivot.map(|pivot| mount::Unproven { attached: init.made.attached, pivot });
     if init
         .linux()
         .and_then(|linux| linux.rootfs_propagation.as_deref())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use glassdock_kernel::cgroup::Cgroup;
 use glassdock_kernel::namespace::{self, Kind, Set};
 use glassdock_kernel::process::{self, Child, Process, TapeReader, Untold};
-use glassdock_trace::{Actor, Channel, Gathering, Trace};
+use glassdock_trace::{Actor, Channel, Evidence, Gathering, OpId, Proof, Trace};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::proc::Proc;
@@ -24,7 +24,7 @@ use crate::plan::{self, invalid};
 use crate::wire::{self, Carried, Order, Word};
 
 /// As much as init tells of a start, in bytes.
-const TOLD: usize = 40 * 1024;
+const TOLD: usize = 16 * 1024;
 
 /// Makes the container as far as its first process, which then sets itself up.
 ///
@@ -188,18 +188,26 @@ fn begin(trace: &Trace, linux: &Linux, new: Set, init: &Process, sync: &OwnedFd)
 /// What init tells on its way to its program, on its way to the daemon.
 #[derive(Debug)]
 pub(super) struct Told {
+    op: OpId,
     tape: TapeReader,
     channel: Arc<Channel>,
+    /// Evidence that the shim has read for it.
+    proofs: Vec<Proof>,
 }
 
 impl Told {
-    pub(super) fn new(tape: TapeReader, channel: &Arc<Channel>) -> Self {
-        Self { tape, channel: Arc::clone(channel) }
+    pub(super) fn new(op: &OpId, tape: TapeReader, channel: &Arc<Channel>) -> Self {
+        Self { op: op.clone(), tape, channel: Arc::clone(channel), proofs: Vec::new() }
+    }
+
+    /// Adds evidence for steps that are not sent on yet.
+    pub(super) fn prove(&mut self, evidence: &[(u64, Evidence)]) {
+        self.proofs.extend(evidence.iter().map(|(span, evidence)| Proof::new(*span, evidence)));
     }
 
     /// Sends on what init has told until now.
     pub(super) fn forward(&self) {
-        self.channel.forward(&self.tape);
+        self.channel.forward(&self.op, &self.tape, &self.proofs);
     }
 }
 
@@ -216,7 +224,7 @@ fn traces_of_birth(
         let gathering = Arc::new(Gathering::new(Arc::clone(channel)));
         let shim = carried.open_gathering(&gathering, channel, Actor::Shim, 0);
         let init = carried.open_on(writer, channel, Actor::Init, 1);
-        return (shim, init, Some((gathering, Told::new(tape, channel))));
+        return (shim, init, Some((gathering, Told::new(carried.op(), tape, channel))));
     }
     let (shim, init) = traces(carried, channel);
     (shim, init, None)

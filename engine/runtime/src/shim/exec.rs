@@ -157,7 +157,7 @@ impl Traces {
             let gathering = Arc::new(Gathering::new(Arc::clone(channel)));
             let birth = carried.open_gathering(&gathering, channel, Actor::Shim, 2);
             let child = carried.open_on(writer, channel, Actor::Init, 3);
-            let told = Some(Told::new(tape, channel));
+            let told = Some(Told::new(carried.op(), tape, channel));
             return Self { birth, shim, gathering: Some(gathering), child, told };
         }
         let child = carried.open(channel, Actor::Init, 3);

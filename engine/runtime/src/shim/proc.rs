@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
+use glassdock_kernel::mount::Opened;
 use glassdock_kernel::process::Process;
 use glassdock_trace::{Body, Trace};
 
@@ -34,6 +35,8 @@ pub(super) struct Proc {
     pub(super) attach: Option<Wanted>,
     /// Where init tells what it does, until it is the program.
     pub(super) tape: Option<Told>,
+    /// What is still to be read for it.
+    pub(super) unproven: Option<Opened>,
 }
 
 /// Where a process stands.
@@ -63,6 +66,7 @@ impl Proc {
             wait_start: Vec::new(),
             attach: None,
             tape: None,
+            unproven: None,
         }
     }
 
@@ -73,7 +77,9 @@ impl Proc {
                 let controller = fds.into_iter().next()?;
                 self.streams.set_terminal(controller).err().map(|error| io_step("console", &error))
             }
-            Report::Ready => {
+            Report::Ready { unproven } => {
+                // Open it stays, whatever becomes of the process; read it is when that needs nothing more from here.
+                self.unproven = unproven.and_then(|unproven| unproven.open(self.process.pid()));
                 self.phase = Phase::Ready;
                 for waiter in self.wait_ready.drain(..) {
                     reply(&waiter, &Reply::Done);

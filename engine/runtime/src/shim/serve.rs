@@ -142,13 +142,12 @@ impl Server {
 
     /// Serves until the container has ended and everybody was told.
     pub(super) fn serve(mut self) {
-        // Init and the daemon have what they wait for.
-        self.untold.take().into_iter().for_each(Untold::tell);
         while !self.is_done() {
             let ready = self.wait();
             let nothing = ready.is_empty();
             self.resting = nothing && self.is_running();
             let news = ready.iter().any(|(token, _)| token.is_of_process());
+            let asked = ready.iter().any(|(token, _)| matches!(token, Token::Conn(_)));
             for (token, flags) in ready {
                 self.handle(token, flags);
             }
@@ -157,11 +156,14 @@ impl Server {
                 self.forward_of(|_| true);
             } else if news {
                 self.forward();
+            } else if asked {
+                // Not before: when init begins, it and the daemon need both processors of a small machine.
+                self.tell_birth();
             }
             self.sweep();
             self.end_if_forgotten();
         }
-        self.flush();
+        self.forward();
         self.leave();
     }
 
@@ -231,17 +233,27 @@ impl Server {
     }
 
     fn forward_of(&mut self, has_told: fn(&Proc) -> bool) {
+        self.tell_birth();
         self.flush();
         for proc in &mut self.procs {
-            if let Some(tape) = &proc.tape
-                && has_told(proc)
-            {
-                tape.forward();
+            if !has_told(proc) {
+                continue;
+            }
+            if let Some(told) = &mut proc.tape {
+                if let Some(unproven) = proc.unproven.take() {
+                    told.prove(&unproven.read());
+                }
+                told.forward();
             }
             if matches!(proc.phase, Phase::Running | Phase::Ended) {
                 proc.tape = None;
             }
         }
+    }
+
+    /// Tells the end of init's birth, while there is an init whose namespaces can be read.
+    fn tell_birth(&mut self) {
+        self.untold.take().into_iter().for_each(Untold::tell);
     }
 
     /// Sends what the shim itself has told. Before somebody hears of what came of it.

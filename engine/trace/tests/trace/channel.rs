@@ -20,13 +20,13 @@ fn next(daemon: &Channel) -> Option<Result<Vec<Event>, Message>> {
     })
 }
 
-/// A tape for one process.
+/// A tape for one process: what is on it, how much of that was taken, and how much it takes.
 #[derive(Debug, Default)]
-struct Own(std::sync::Mutex<Vec<u8>>, usize);
+struct Own(std::sync::Mutex<(Vec<u8>, usize)>, usize);
 
 impl Tape for Own {
     fn add(&self, line: &[u8]) -> bool {
-        let mut lines = self.0.lock().expect("no panic");
+        let (lines, _) = &mut *self.0.lock().expect("no panic");
         let fits = lines.len() + line.len() <= self.1;
         if fits {
             lines.extend_from_slice(line);
@@ -34,12 +34,14 @@ impl Tape for Own {
         fits
     }
 
-    fn take(&self, give: &mut dyn FnMut(&[u8])) -> bool {
-        let told = std::mem::take(&mut *self.0.lock().expect("no panic"));
-        if !told.is_empty() {
-            give(&told);
+    fn take(&self, give: &mut dyn FnMut(&[u8], &[u8])) -> bool {
+        let (lines, taken) = &mut *self.0.lock().expect("no panic");
+        let (earlier, new) = lines.split_at(*taken);
+        *taken += new.len();
+        if !new.is_empty() {
+            give(earlier, new);
         }
-        !told.is_empty()
+        !new.is_empty()
     }
 }
 
@@ -75,14 +77,15 @@ fn a_tape_is_sent_on_whole_and_before_what_it_has_no_room_for() {
     let (channel, tape) = (Arc::new(far), Arc::new(Own(std::sync::Mutex::default(), 800)));
     let (on, way) = (Arc::clone(&tape), Arc::clone(&channel));
     let sink: Arc<dyn Sink> = Arc::new(TapeSink::new(on, way));
-    let trace = Trace::root(OpId::new(), Actor::Init, Origin::now(), sink, Hold::Never);
+    let op = OpId::new();
+    let trace = Trace::root(op.clone(), Actor::Init, Origin::now(), sink, Hold::Never);
     let told = |near: &Channel| match next(near) {
         Some(Ok(events)) => events.into_iter().map(|event| event.body).collect::<Vec<_>>(),
         other => panic!("{other:?}"),
     };
     trace.point(signal(1));
     trace.point(signal(2));
-    channel.forward(&*tape);
+    channel.forward(&op, &*tape, &[]);
     assert_eq!(told(&near), [signal(1), signal(2)], "one message");
     trace.point(signal(3));
     trace.point(Body::ProcessSpawn { role: "exec".into(), argv: vec!["x".repeat(800)], pid: None });
