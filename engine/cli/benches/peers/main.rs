@@ -74,7 +74,7 @@ fn main() -> Result<()> {
         rows.push(idle(&registry, &docker, &glassdock)?);
     }
     if wants("trace") {
-        rows.push(trace_cost(&registry, &glassdock, folder.path())?);
+        rows.push(trace_cost(&registry, folder.path())?);
     }
     measure::print(&rows);
     Ok(())
@@ -154,19 +154,35 @@ fn idle(registry: &Registry, docker: &Docker, glassdock: &Glassdock) -> Result<R
     ))
 }
 
-/// What recording the trace costs a run: two daemons, one that records nothing.
-fn trace_cost(registry: &Registry, recording: &Glassdock, folder: &Path) -> Result<Row> {
-    let silent = Glassdock::start(folder, "off", &["--traces", "off"])?;
+/// What recording the trace costs a run. Two daemons that do the same differ by more than that, so there are many of
+/// both kinds, all of them new, each pair in turns.
+fn trace_cost(registry: &Registry, folder: &Path) -> Result<Row> {
     let image = registry.image("library/busybox");
-    recording.client(&["pull", "-q", &image])?;
-    silent.client(&["pull", "-q", &image])?;
     let words = ["run", "--rm", &image, "true"];
     let (mut without, mut with) = (Vec::new(), Vec::new());
-    for round in 0..105 {
-        let (off, on) = (silent.timed(&words)?, recording.timed(&words)?);
-        if round >= 5 {
-            without.push(off);
-            with.push(on);
+    for pair in 0..12 {
+        let start = |traces: &str| {
+            let name = format!("{traces}{pair}");
+            let engine = Glassdock::start(folder, &name, &["--traces", traces])?;
+            engine.client(&["pull", "-q", &image])?;
+            Ok::<_, Box<dyn std::error::Error>>(engine)
+        };
+        // Neither kind is always the first to begin, or to run.
+        let is_even = pair % 2 == 0;
+        let (one, other) = if is_even { ("on", "off") } else { ("off", "on") };
+        let (one, other) = (start(one)?, start(other)?);
+        let (recording, silent) = if is_even { (&one, &other) } else { (&other, &one) };
+        for round in 0..60 {
+            let (on, off) = if round % 2 == 0 {
+                let off = silent.timed(&words)?;
+                (recording.timed(&words)?, off)
+            } else {
+                (recording.timed(&words)?, silent.timed(&words)?)
+            };
+            if round >= 10 {
+                without.push(off);
+                with.push(on);
+            }
         }
     }
     Ok(Row::seconds("the same `run`, without and with a recorded trace", median(&without), median(&with)))
