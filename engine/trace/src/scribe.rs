@@ -9,10 +9,9 @@
 //! ```
 //!
 //! A write costs as much as everything else of an event together, and the first one makes a file: the
-//! operation would wait for both. So would it for the thread to be woken: it is woken for what is due before all else that
-//! waits. At an operation's end nothing of it
-//! waits any more. A daemon that is killed leaves whole lines, and loses what it recorded in its last twentieth of a
-//! second.
+//! operation would wait for both. So would it for the thread to be woken: it is woken only for what is due before all
+//! else that waits. At an operation's end nothing of it waits any more. A daemon that is killed leaves whole lines, and
+//! loses what it recorded in its last twentieth of a second.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

@@ -22,6 +22,8 @@ impl Server {
         while self.procs.get(index).is_some_and(|proc| proc.sync.is_some()) {
             self.hear(index);
         }
+        // As long as it isn't collected, its number is nobody else's.
+        self.tell_birth();
         let Some(proc) = self.procs.get_mut(index) else { return };
         let ended = match proc.process.try_wait(&proc.trace) {
             Ok(Some(ended)) => ended,

@@ -252,7 +252,7 @@ impl Server {
     }
 
     /// Tells the end of init's birth, while there is an init whose namespaces can be read.
-    fn tell_birth(&mut self) {
+    pub(super) fn tell_birth(&mut self) {
         self.untold.take().into_iter().for_each(Untold::tell);
     }
 
