@@ -148,7 +148,7 @@ async fn perform(
         )));
     }
     let host = Host::choose(global.last("host"), program)?;
-    let operation = own::operation::Operation::new(program, argv);
+    let operation = own::operation::Operation::new(program, argv, own::live::is_off(global, args));
     let mut cx = at_hand(program, global, host, operation.headers());
     let watch = own::live::Watch::begin(&cx.client, &operation, global, args).await?;
     cx.watched = watch.is_open();

@@ -58,6 +58,8 @@ fn call<'a>(act: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Erro
 pub fn lock_root(root: &Path) -> Result<File, Error> {
     fs::create_dir_all(root).map_err(call("make the folder", root))?;
     fs::set_permissions(root, fs::Permissions::from_mode(0o711)).map_err(call("set the mode of", root))?;
+    // Containers come and go; a trace, which stays, is not to be looked for a place among what they leave.
+    glassdock_kernel::disk::spread_folders(root);
     let path = root.join("daemon.lock");
     let file = OpenOptions::new()
         .create(true)

@@ -55,6 +55,8 @@ pub mod process;
 
 pub mod mount;
 
+pub mod unproven;
+
 pub mod device;
 
 pub mod cgroup;

@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use glassdock_kernel::descriptor;
 use glassdock_kernel::process::{self, Process, Spawn};
@@ -44,6 +44,36 @@ pub struct Created {
     /// The container's first process. Its namespaces exist: now is the time to
     /// attach the network to `/proc/PID/ns/net`.
     pub init_pid: u32,
+    /// What was lent to it. To be [given back](Lent::give_back) once [`crate::Shim::start`] has succeeded.
+    pub lent: Lent,
+}
+
+/// Memory that a shim and its init have for what they tell of a start, if it is traced.
+///
+/// Dropped, it is not used again: it is gone with the processes that have it.
+#[derive(Debug)]
+pub struct Lent(Option<OwnedFd>);
+
+/// Memory that nobody uses at the moment. New memory would cost a start more than all that is told in it.
+static MEMORY: Mutex<Vec<OwnedFd>> = Mutex::new(Vec::new());
+
+/// So many starts at a time have memory that was used before.
+const KEPT: usize = 4;
+
+impl Lent {
+    fn memory() -> Self {
+        let kept = MEMORY.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // Without any the shim finds its own.
+        Self(kept.or_else(|| process::tape_memory().ok()))
+    }
+
+    /// The program runs: neither the shim nor init needs it any more.
+    pub fn give_back(self) {
+        let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+        if memory.len() < KEPT {
+            memory.extend(self.0);
+        }
+    }
 }
 
 /// Creates a container: a shim, a control group, and a first process in new
@@ -63,6 +93,8 @@ pub fn create(launch: Launch, trace: &Trace) -> Result<Created, Error> {
     let (near, far) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .map_err(|error| Error::Talk { call: "socketpair", source: error.into() })?;
     let carried = launch.channel.as_ref().and_then(|_| Carried::from_trace(trace));
+    let is_told = carried.as_ref().is_some_and(|carried| !carried.is_stepping());
+    let lent = if is_told { Lent::memory() } else { Lent(None) };
     let program = Spawn {
         role: "shim",
         path: PathBuf::from(format!("/proc/self/fd/{}", wire::OWN_IMAGE)),
@@ -74,11 +106,11 @@ pub fn create(launch: Launch, trace: &Trace) -> Result<Created, Error> {
     let shim = process::spawn(trace, &program)?;
     drop(far);
     let order = Order { bundle: launch.bundle.folder().to_owned(), carried };
-    let fds: Vec<_> = launch.channel.iter().map(AsFd::as_fd).collect();
+    let fds: Vec<_> = launch.channel.iter().map(AsFd::as_fd).chain(lent.0.iter().map(AsFd::as_fd)).collect();
     let answer = wire::send(&near, &order, &fds).and_then(|()| wire::receive::<Birth>(&near));
     drop(launch.channel);
     match answer {
-        Ok(Some((Birth::Created { init_pid, .. }, _))) => Ok(Created { shim, init_pid }),
+        Ok(Some((Birth::Created { init_pid, .. }, _))) => Ok(Created { shim, init_pid, lent }),
         Ok(Some((Birth::Failed(failed), _))) => {
             collect(&shim);
             Err(Error::Step(failed))
@@ -146,7 +178,7 @@ fn sealed_copy(path: &Path) -> Result<std::sync::Arc<OwnedFd>, Error> {
         size: meta.len(),
         modified: (meta.mtime(), meta.mtime_nsec()),
     };
-    let mut copies = COPIES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut copies = COPIES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, copy)) = copies.iter().find(|(known, _)| *known == identity) {
         return Ok(copy.clone());
     }

@@ -15,8 +15,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use glassdock_kernel::mount::Unproven;
 use glassdock_kernel::process::TapeWriter;
+use glassdock_kernel::unproven::Unproven;
 use glassdock_trace::tracer::Origin;
 use glassdock_trace::{Actor, Channel, ChannelSink, Gathering, OpId, Sink, TapeSink, Trace, gate::Hold};
 use rustix::net::{
@@ -70,9 +70,10 @@ pub(crate) enum Report {
     /// The terminal's other side comes with this.
     Terminal,
     /// Set up; only the start is missing. What is still to be proven is left to the shim.
-    Ready { unproven: Option<Unproven> },
-    /// execve(2) is next; the step ends when this socket closes.
-    Executing { span: u64, began_ns: u64, body: Box<glassdock_trace::Body> },
+    Ready { unproven: Unproven },
+    /// execve(2) is next; the step ends when this socket closes. What it is, unless that needs not be told again
+    /// ([`glassdock_trace::Trace::is_short`]).
+    Executing { span: u64, began_ns: u64, body: Option<Box<glassdock_trace::Body>> },
     /// execve(2) was refused; the process says so itself, on its standard error, and ends.
     Refused,
     /// A step failed; init is about to end.
@@ -133,11 +134,6 @@ pub(crate) struct Carried {
 }
 
 impl Carried {
-    /// The operation.
-    pub(crate) fn op(&self) -> &OpId {
-        &self.op
-    }
-
     /// The place of `trace`, with step numbers set aside for the process that gets it;
     /// `None` where nothing is recorded.
     pub(crate) fn from_trace(trace: &Trace) -> Option<Self> {

@@ -30,7 +30,7 @@ impl Tape for Loop {
         true
     }
 
-    fn take(&self, _give: &mut dyn FnMut(&[u8], &[u8])) -> bool {
+    fn take(&self, _give: &mut dyn FnMut(&[u8])) -> bool {
         false
     }
 }

@@ -1,10 +1,10 @@
 //! The way from a shim, or a container's init, to the daemon: a socket pair whose
-//! messages are whole (`SOCK_SEQPACKET`, unix(7)): events, a JSON text a line, or one JSON text
+//! messages are whole (`SOCK_SEQPACKET`, unix(7)): events in short (`shorthand`), one a line, or one JSON text
 //! of another kind.
 //!
 //! ```text
 //!   shim, init                               daemon
-//!     {"seq":0, …           ────────────►    into the operation's recording
+//!     ~1180,41,40, …        ────────────►    into the operation's recording
 //!     {"ask": …}            ────────────►    to the operation's gate
 //!                           ◄────────────    "g" go on, "a" abort
 //! ```
@@ -16,22 +16,25 @@
 //! A message costs more than its event. Init, which tells a hundred of them within a few
 //! milliseconds, puts them on a [`Tape`] that its shim reads and sends on; the shim gathers its
 //! own ([`Gathering`]) and sends them when it has nothing better to do. Evidence that takes long to read is read by the
-//! shim while init goes on, and joined to what init told (`shorthand`). Init may be killed at
+//! shim while init goes on, and goes before what init told. Init may be killed at
 //! any moment then; only with its shim, what was not sent on is lost, uncounted.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::net::sockopt::set_socket_send_buffer_size;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType, recv, send, sendmsg,
+    socketpair,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event;
 use crate::gate::Aborted;
 use crate::shorthand::{self, Proof};
-use crate::tracer::{OpId, Sink};
+use crate::tracer::Sink;
 
 /// A message is at most this long, in bytes; a longer one is dropped and counted.
 pub const MESSAGE_LIMIT: usize = 128 * 1024;
@@ -55,14 +58,14 @@ pub enum Message {
 /// A message as it was taken from the channel.
 #[derive(Debug)]
 pub enum Received<'a> {
-    /// Events, a line each, still as the text that their sender wrote: most are recorded as they are.
+    /// Events in short, a line each, for [`crate::Unfinished`].
     Events(&'a str),
     /// Anything else.
     Other(Message),
 }
 
-/// How events begin, as they have no number yet.
-const EVENT: &str = "{\"seq\":0,";
+/// How events in short begin.
+const SHORT: &str = "~";
 
 /// One end of a trace channel.
 #[derive(Debug)]
@@ -131,8 +134,8 @@ impl Channel {
         let invalid = |_| io::Error::from(io::ErrorKind::InvalidData);
         let message = buffer.get(..length).ok_or(io::ErrorKind::InvalidData)?;
         let message = std::str::from_utf8(message).map_err(invalid)?;
-        if message.starts_with(EVENT) {
-            return Ok(Some(Received::Events(message)));
+        if let Some(events) = message.strip_prefix(SHORT) {
+            return Ok(Some(Received::Events(events)));
         }
         parsed(message).map(Received::Other).map(Some)
     }
@@ -164,46 +167,51 @@ impl Channel {
         }
     }
 
-    /// Sends lines of events; those that don't get through are counted.
-    fn tell(&self, lines: &[u8]) {
+    /// Sends lines of events, in one message whose parts lie in several places; those that don't get through are
+    /// counted.
+    fn tell_parts(&self, parts: &[&[u8]]) {
         let lost = self.dropped.swap(0, Ordering::Relaxed);
         let count = || serde_json::to_vec(&Message::Dropped(lost)).unwrap_or_default();
-        if lost > 0 && !self.try_send(&count()) {
+        if lost > 0 && !self.try_send(&[&count()]) {
             self.dropped.fetch_add(lost, Ordering::Relaxed);
         }
-        if !self.try_send(lines) {
-            let lost = lines.iter().filter(|byte| **byte == b'\n').count();
+        if !self.try_send(parts) {
+            let lost =
+                parts.iter().map(|part| part.iter().filter(|byte| **byte == b'\n').count()).sum::<usize>();
             self.dropped.fetch_add(lost as u64, Ordering::Relaxed);
         }
     }
 
-    fn try_send(&self, message: &[u8]) -> bool {
+    fn try_send(&self, parts: &[&[u8]]) -> bool {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        message.len() <= MESSAGE_LIMIT && send(&self.socket, message, flags).is_ok()
+        let slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let length = parts.iter().map(|part| part.len()).sum::<usize>();
+        let mut nothing = SendAncillaryBuffer::default();
+        length <= MESSAGE_LIMIT && sendmsg(&self.socket, &slices, &mut nothing, flags).is_ok()
     }
 
-    /// Sends what the operation `op` has on a tape and was not sent before, with the proofs where they belong.
-    pub fn forward(&self, op: &OpId, tape: &dyn Tape, proofs: &[Proof]) {
-        let mut send = |earlier: &[u8], new: &[u8]| {
-            self.tell_short(op, earlier, new, proofs);
-        };
-        while tape.take(&mut send) {}
-    }
-
-    /// Sends what short lines stand for, in as many messages as that needs; gives the number of steps that have not
-    /// ended. See [`shorthand::expand`].
-    fn tell_short(&self, op: &OpId, earlier: &[u8], new: &[u8], proofs: &[Proof]) -> usize {
-        // Two or three times as long, and what the proofs bring.
-        let mut lines = Vec::with_capacity(4 * new.len());
-        let expanded = shorthand::expand(op.as_str(), earlier, new, proofs, &mut lines);
-        self.dropped.fetch_add(expanded.lost, Ordering::Relaxed);
-        let mut rest = lines.as_slice();
-        while !rest.is_empty() {
-            let (message, after) = rest.split_at(whole_lines(rest, MESSAGE_LIMIT / 2));
-            self.tell(message);
-            rest = after;
+    /// Sends what is on a tape and was not sent before; first short lines that came `before`
+    /// ([`Gathering::take`]), and the evidence for what is on it.
+    pub fn forward(&self, mut before: Vec<u8>, proofs: &[Proof], tape: &dyn Tape) {
+        proofs.iter().for_each(|proof| proof.write(&mut before));
+        while tape.take(&mut |new| self.tell_short(&std::mem::take(&mut before), new)) {}
+        if !before.is_empty() {
+            self.tell_short(&before, &[]);
         }
-        expanded.open
+    }
+
+    /// Sends short lines that lie in two places: in one message, if they fit.
+    fn tell_short(&self, before: &[u8], lines: &[u8]) {
+        if SHORT.len() + before.len() + lines.len() <= MESSAGE_LIMIT {
+            return self.tell_parts(&[SHORT.as_bytes(), before, lines]);
+        }
+        for mut rest in [before, lines] {
+            while !rest.is_empty() {
+                let (message, after) = rest.split_at(whole_lines(rest, MESSAGE_LIMIT / 2));
+                self.tell_parts(&[SHORT.as_bytes(), message]);
+                rest = after;
+            }
+        }
     }
 }
 
@@ -213,9 +221,8 @@ pub trait Tape: Send + Sync + std::fmt::Debug {
     /// Adds a line, with its line end. False if there is no room, or the tape isn't this process's to write.
     fn add(&self, line: &[u8]) -> bool;
 
-    /// Takes the lines that nobody has taken yet, and gives them to `give`, after all that were there before. False if
-    /// there are none.
-    fn take(&self, give: &mut dyn FnMut(&[u8], &[u8])) -> bool;
+    /// Takes the lines that nobody has taken yet, and gives them to `give`. False if there are none.
+    fn take(&self, give: &mut dyn FnMut(&[u8])) -> bool;
 }
 
 /// How many bytes of `lines` go into one message: whole lines, about `limit` bytes of them, and one at
@@ -227,11 +234,11 @@ fn whole_lines(lines: &[u8], limit: usize) -> usize {
     end.map_or(lines.len(), |end| end + 1)
 }
 
-/// Adds the line of an event that has no number yet.
+/// Adds the line of an event.
 fn add_line(event: &Event, lines: &mut Vec<u8>) {
     let begin = lines.len();
     // Typed fields have no way to fail; what is no event would be counted as lost.
-    if event.write_line(0, lines).is_err() {
+    if shorthand::write(event, lines).is_err() {
         lines.truncate(begin);
         lines.push(b'\n');
     }
@@ -255,7 +262,11 @@ impl Sink for ChannelSink {
     fn record(&self, event: &Event) {
         let mut line = Vec::new();
         add_line(event, &mut line);
-        self.0.tell(&line);
+        self.0.tell_short(&[], &line);
+    }
+
+    fn is_short(&self) -> bool {
+        true
     }
 }
 
@@ -263,16 +274,8 @@ impl Sink for ChannelSink {
 #[derive(Debug)]
 pub struct Gathering {
     channel: Arc<Channel>,
-    kept: Mutex<Kept>,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    op: Option<OpId>,
-    /// Events in short, from the begin of a step on that has not ended.
-    lines: Vec<u8>,
-    /// So much of it was sent.
-    sent: usize,
+    /// Events in short.
+    kept: Mutex<Vec<u8>>,
 }
 
 impl Gathering {
@@ -284,38 +287,35 @@ impl Gathering {
 
     /// Sends what was gathered.
     pub fn flush(&self) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let Kept { op: Some(op), lines, sent } = &mut *kept else { return };
-        let (earlier, new) = lines.split_at(*sent);
-        if new.is_empty() {
-            return;
+        let mut kept = self.lock();
+        if !kept.is_empty() {
+            self.channel.tell_short(&[], &kept);
+            kept.clear();
         }
-        let open = self.channel.tell_short(op, earlier, new, &[]);
-        *sent = lines.len();
-        if open == 0 {
-            lines.clear();
-            *sent = 0;
-        }
+    }
+
+    /// Takes what was gathered, to be sent with more.
+    #[must_use]
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Sink for Gathering {
     fn record(&self, event: &Event) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.op.is_none() {
-            kept.op = OpId::parse(&event.op);
+        let mut kept = self.lock();
+        if kept.capacity() == 0 {
             // Once, rather than doubled a few times: every move touches new memory.
-            kept.lines.reserve(USUAL);
+            kept.reserve(USUAL);
         }
-        let begin = kept.lines.len();
-        // Typed fields have no way to fail; what is no event is counted as lost.
-        if shorthand::write(event, &mut kept.lines).is_err() {
-            kept.lines.truncate(begin);
-            kept.lines.push(b'\n');
-        }
-        let waiting = kept.lines.len() - kept.sent;
+        add_line(event, &mut kept);
+        let is_much = kept.len() > MESSAGE_LIMIT / 4;
         drop(kept);
-        if waiting > MESSAGE_LIMIT / 4 {
+        if is_much {
             self.flush();
         }
     }
@@ -355,17 +355,14 @@ impl Sink for TapeSink {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let Writing { line, full } = &mut *writing;
         line.clear();
-        if !*full && shorthand::write(event, line).is_ok() && self.tape.add(line) {
+        add_line(event, line);
+        if !*full && self.tape.add(line) {
             return;
         }
-        if !std::mem::replace(full, true)
-            && let Some(op) = OpId::parse(&event.op)
-        {
-            self.channel.forward(&op, &*self.tape, &[]);
+        if !std::mem::replace(full, true) {
+            self.channel.forward(Vec::new(), &[], &*self.tape);
         }
-        line.clear();
-        add_line(event, line);
-        self.channel.tell(line);
+        self.channel.tell_short(&[], line);
     }
 
     fn is_short(&self) -> bool {

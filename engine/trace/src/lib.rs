@@ -83,7 +83,7 @@ pub use event::{Actor, Event, Evidence, Failure, Header, Outcome, Phase, SCHEMA_
 pub use gate::{Aborted, Answer, Gate, Stepping};
 pub use reading::Reading;
 pub use recording::{Recorder, Recording, Subscription};
-pub use shorthand::Proof;
+pub use shorthand::{Proof, Unfinished};
 pub use tracer::{OpId, Sink, Span, Trace};
 pub use tree::{Node, Tree};
 pub use vocabulary::{Body, Kind, Level};

@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use event_listener::Event as Signal;
 
 use crate::event::{Event, Header, SCHEMA_VERSION};
-use crate::line::number;
 use crate::scribe::{Desk, Page, Scribe};
+use crate::shorthand::Unfinished;
 use crate::tracer::{OpId, Sink};
 
 /// How many trace files are kept.
@@ -31,9 +31,6 @@ const MANY: usize = 256;
 
 /// A watcher that is so many lines behind loses the oldest; they are counted.
 const BACKLOG: usize = 16 * 1024;
-
-/// How the text of an event begins that has no number yet.
-const UNNUMBERED: &str = "{\"seq\":0,";
 
 /// Makes recordings in one folder.
 #[derive(Debug)]
@@ -178,24 +175,13 @@ impl Recording {
         self.page.lose(count);
     }
 
-    /// Records events that another process of the operation sent, as it wrote them: a JSON
-    /// text a line, each with the number 0 in front (`{"seq":0,…`), which is replaced. A line
-    /// that is no such text is counted as lost.
-    pub fn record_lines(&self, lines: &str) {
+    /// Records events that another process of the operation sent in short; `known` is what is known of that one's steps.
+    /// Those that make no sense are counted as lost.
+    pub fn record_short(&self, short: &str, known: &mut Unfinished) {
         let mut state = self.lock();
-        self.page.add(&self.desk, lines.len() + 256, |out| {
+        self.page.add(&self.desk, |out, last| {
             let begin = out.len();
-            for line in lines.lines() {
-                match line.strip_prefix(UNNUMBERED) {
-                    Some(rest) => {
-                        number(out, "{\"seq\":", self.page.number());
-                        out.push(b',');
-                        out.extend_from_slice(rest.as_bytes());
-                        out.push(b'\n');
-                    }
-                    None => self.lost(1),
-                }
-            }
+            self.lost(known.expand(&self.header.op, short.as_bytes(), || counted(last), out));
             state.tell(out.get(begin..).unwrap_or_default());
         });
     }
@@ -220,7 +206,7 @@ impl Recording {
         for watcher in state.watchers.drain(..) {
             watcher.close();
         }
-        self.page.close();
+        self.page.close(&self.desk);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -244,15 +230,21 @@ impl State {
 impl Sink for Recording {
     fn record(&self, event: &Event) {
         let mut state = self.lock();
-        self.page.add(&self.desk, 0, |out| {
+        self.page.add(&self.desk, |out, last| {
             let begin = out.len();
-            if event.write_line(self.page.number(), out).is_err() {
+            if event.write_line(counted(last), out).is_err() {
                 out.truncate(begin);
                 return self.lost(1);
             }
             state.tell(out.get(begin..).unwrap_or_default());
         });
     }
+}
+
+/// The number after the last one.
+fn counted(last: &mut u64) -> u64 {
+    *last += 1;
+    *last
 }
 
 /// A watcher's view of a recording: the lines from when it began to watch.

@@ -38,14 +38,18 @@ const SOON: Duration = Duration::from_millis(1);
 /// So many bytes wait for a disk that is slow; what comes then is lost, and counted.
 const MOST: usize = 8 * 1024 * 1024;
 
+/// So much memory for lines is kept for the next ones: new memory costs more than what is written to it.
+const SHEETS: usize = 4;
+
+/// No more than so many bytes each.
+const LARGEST: usize = 128 * 1024;
+
 /// A file, and the lines that are still to be put into it.
 #[derive(Debug)]
 pub(crate) struct Page {
     path: PathBuf,
     /// The file's first line, without its line end.
     header: String,
-    /// The number of the last line; absent until the first one is numbered.
-    last: Mutex<Option<u64>>,
     waiting: Mutex<Waiting>,
     /// Locked by whoever writes, for as long as that takes.
     file: Mutex<Option<File>>,
@@ -57,6 +61,8 @@ pub(crate) struct Page {
 #[derive(Debug, Default)]
 struct Waiting {
     lines: Vec<u8>,
+    /// The number of the last line; absent until the first one is numbered.
+    last: Option<u64>,
     /// It lies with the scribe already.
     laid: bool,
     /// It does so a second time, because it is much.
@@ -70,20 +76,11 @@ impl Page {
         Arc::new(Self {
             path,
             header,
-            last: Mutex::default(),
             waiting: Mutex::default(),
             file: Mutex::default(),
             lost: AtomicU64::new(0),
             begun: AtomicBool::new(false),
         })
-    }
-
-    /// The next line's number. It goes on where the file ends, which an earlier daemon may have begun.
-    pub(crate) fn number(&self) -> u64 {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = last.unwrap_or_else(|| recorded(&self.path)) + 1;
-        *last = Some(number);
-        number
     }
 
     /// More will come after all.
@@ -101,14 +98,18 @@ impl Page {
         self.lost.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Adds whole lines, to be written soon: `write` puts about `length` bytes at the end of what it gets.
-    pub(crate) fn add(self: &Arc<Self>, desk: &Desk, length: usize, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds whole lines, to be written soon: `write` puts them at the end of what it gets, and counts on from the number
+    /// of the last one.
+    pub(crate) fn add(self: &Arc<Self>, desk: &Desk, write: impl FnOnce(&mut Vec<u8>, &mut u64)) {
         let mut waiting = self.lock();
         let before = waiting.lines.len();
-        if before == 0 {
-            waiting.lines.reserve(length);
+        if waiting.lines.capacity() == 0 {
+            waiting.lines = desk.sheet();
         }
-        write(&mut waiting.lines);
+        // They go on where the file ends, which an earlier daemon may have begun.
+        let mut last = waiting.last.unwrap_or_else(|| recorded(&self.path));
+        write(&mut waiting.lines, &mut last);
+        waiting.last = Some(last);
         if waiting.lines.len() > MOST {
             let lost = waiting.lines.split_off(before);
             return self.lose(count(&lost));
@@ -122,25 +123,25 @@ impl Page {
         waiting.laid = true;
         drop(waiting);
         if !desk.lay(self, patience) {
-            self.write_out();
+            desk.keep(self.write_out());
         }
     }
 
     /// Nothing more will come: what there is is written, and the file closed. Who knows that an operation
     /// has ended finds all of it.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&self, desk: &Desk) {
         self.lock().over = true;
-        self.write_out();
+        desk.keep(self.write_out());
     }
 
-    /// Writes what waits. Lines that the disk refuses are counted as lost.
-    fn write_out(&self) {
+    /// Writes what waits, and gives back the memory that it lay in. Lines that the disk refuses are counted as lost.
+    fn write_out(&self) -> Vec<u8> {
         // First the file: of two who write, the first has the earlier lines.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let Waiting { lines, over, .. } = {
+        let Waiting { mut lines, over, .. } = {
             let mut waiting = self.lock();
-            let over = waiting.over;
-            std::mem::replace(&mut *waiting, Waiting { over, ..Waiting::default() })
+            let Waiting { over, last, .. } = *waiting;
+            std::mem::replace(&mut *waiting, Waiting { over, last, ..Waiting::default() })
         };
         self.begun.store(true, Ordering::Relaxed);
         if !lines.is_empty() && self.write(&mut file, &lines).is_err() {
@@ -149,6 +150,8 @@ impl Page {
         if over {
             *file = None;
         }
+        lines.clear();
+        lines
     }
 
     fn write(&self, file: &mut Option<File>, lines: &[u8]) -> io::Result<()> {
@@ -241,6 +244,21 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// Memory for lines.
+    fn sheet(&self) -> Vec<u8> {
+        let Self(Some(open)) = self else { return Vec::new() };
+        open.0.lock().sheets.pop().unwrap_or_default()
+    }
+
+    /// Takes memory back that is not needed any more.
+    fn keep(&self, sheet: Vec<u8>) {
+        if let Self(Some(open)) = self {
+            open.0.lock().keep(sheet);
+        }
+    }
+}
+
 /// Dropped by the last who may lay something down.
 #[derive(Debug)]
 struct Open(Arc<Heap>);
@@ -265,10 +283,20 @@ struct Work {
     due: Vec<(Instant, Arc<Page>)>,
     /// Those who wait until everything is written.
     asks: Vec<SyncSender<()>>,
+    /// Memory that was used, for the next.
+    sheets: Vec<Vec<u8>>,
     /// When the thread looks again by itself; `None` if it rests until somebody wakes it.
     wakes_at: Option<Instant>,
     /// Nothing more will come.
     over: bool,
+}
+
+impl Work {
+    fn keep(&mut self, sheet: Vec<u8>) {
+        if self.sheets.len() < SHEETS && (1..=LARGEST).contains(&sheet.capacity()) {
+            self.sheets.push(sheet);
+        }
+    }
 }
 
 /// What is to be written now, and who waits for that.
@@ -311,7 +339,10 @@ impl Heap {
 
 fn work(heap: &Heap) {
     while let Some(Turn { due, asks }) = heap.next() {
-        due.iter().for_each(|page| page.write_out());
+        for page in due {
+            let sheet = page.write_out();
+            heap.lock().keep(sheet);
+        }
         for done in asks {
             // Who asked and left needs no answer.
             let _ = done.send(());

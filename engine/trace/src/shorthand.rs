@@ -6,37 +6,50 @@
 //!   │    │  │  │    │    │ └ "=" is what the step's begin said; then the rest of the line, as it will be
 //!   │    │  │  │    │    └ begin, end, point or skip
 //!   t_ns span, parent, actor, pid
+//!
+//!   +41,[{"source":…}]
+//!    └ evidence for the end of step 41, before it
 //! ```
 //!
-//! What is the same in all lines of an operation, or in both of a step, is written by the reader: the shim, which has
-//! nothing to do while init becomes the program.
+//! What is the same in all lines of an operation, or in both of a step, is written by the reader: the daemon, whose
+//! code for that is warm, while each shim and each init would do it for the first time.
 
+use std::borrow::Cow;
 use std::io::{self, BufRead as _};
 
 use crate::event::{Event, Evidence, Phase};
 use crate::fields::members;
 use crate::line::{actor, number};
+use crate::tracer::OpId;
 
 /// Evidence for a step whose end was told without it.
 ///
-/// Some files of `/proc` take the kernel as long as all that a step did, so they are read by the one who makes the lines.
+/// Some files of `/proc` take the kernel as long as all that a step did, so they are read by another process than the
+/// one that acts.
 #[derive(Debug)]
 pub struct Proof {
-    span: String,
-    /// What goes into its end.
-    text: Vec<u8>,
+    span: u64,
+    evidence: Evidence,
 }
 
 impl Proof {
     /// Evidence for the step `span`.
     #[must_use]
-    pub fn new(span: u64, evidence: &Evidence) -> Self {
-        let mut text = b",\"evidence\":".to_vec();
+    pub fn new(span: u64, evidence: Evidence) -> Self {
+        Self { span, evidence }
+    }
+
+    /// Adds its line.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        let begin = out.len();
+        number(out, "+", self.span);
+        out.push(b',');
         // Lines of text have no way to fail.
-        if serde_json::to_writer(&mut text, &[evidence]).is_err() {
-            text.clear();
+        if serde_json::to_writer(&mut *out, &[&self.evidence]).is_err() {
+            out.truncate(begin);
+            return;
         }
-        Self { span: span.to_string(), text }
+        out.push(b'\n');
     }
 }
 
@@ -69,45 +82,102 @@ pub(crate) fn write(event: &Event, out: &mut Vec<u8>) -> io::Result<()> {
     event.write_outcome(out)
 }
 
-/// What came of short lines.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Expanded {
-    /// How many of the new ones could not be read, and were left out.
-    pub(crate) lost: u64,
-    /// How many steps have begun and not ended.
-    pub(crate) open: usize,
+/// What is known of a writer's steps from one message to the next.
+#[derive(Debug, Default)]
+pub struct Unfinished {
+    /// Steps that have begun, the innermost last: their numbers, and what they are.
+    begun: Vec<Words<'static>>,
+    /// Evidence for ends that were not told yet.
+    proofs: Vec<Words<'static>>,
 }
 
-/// Adds the lines of the operation `op` that `new` stands for, with the proofs where they belong. `earlier` is what the
-/// same process wrote before.
-pub(crate) fn expand(op: &str, earlier: &[u8], new: &[u8], proofs: &[Proof], out: &mut Vec<u8>) -> Expanded {
-    // Steps that have begun, the innermost last.
-    let mut begun: Vec<(&[u8], &[u8])> = Vec::new();
-    let mut lost = 0;
-    for (words, is_new) in each(earlier).map(|line| (line, false)).chain(each(new).map(|line| (line, true))) {
-        let Some(line) = Line::read(words) else {
-            lost += u64::from(is_new);
-            continue;
-        };
-        match line.phase {
-            Phase::Begin => begun.push((line.span, line.rest.strip_suffix(b"}").unwrap_or_default())),
-            Phase::End => {
-                let place = begun.iter().rposition(|(span, _)| *span == line.span);
-                let body = place.map(|place| begun.remove(place).1);
-                if is_new {
-                    lost += u64::from(!line.write_end(op, body, proofs, out));
-                }
+/// A step's number, and what is known of it.
+type Words<'l> = (Cow<'l, [u8]>, Cow<'l, [u8]>);
+
+fn owned(words: Vec<Words<'_>>) -> Vec<Words<'static>> {
+    let own = |part: Cow<'_, [u8]>| Cow::Owned(part.into_owned());
+    words.into_iter().map(|(span, rest)| (own(span), own(rest))).collect()
+}
+
+/// The last of them that is of the step `span`, taken out.
+fn taken<'l>(words: &mut Vec<Words<'l>>, span: &[u8]) -> Option<Cow<'l, [u8]>> {
+    let place = words.iter().rposition(|(of, _)| **of == *span)?;
+    Some(words.remove(place).1)
+}
+
+impl Unfinished {
+    /// The lines, without numbers, of the operation `op` that short ones stand for; and how many of those could not be
+    /// read, and were left out.
+    #[must_use]
+    pub fn lines(&mut self, op: &OpId, short: &str) -> (String, u64) {
+        let mut lines = Vec::new();
+        let lost = self.expand(op.as_str(), short.as_bytes(), || 0, &mut lines);
+        // What was read of a text, and parted at commas and line ends, is text.
+        (String::from_utf8(lines).unwrap_or_default(), lost)
+    }
+
+    /// Adds the lines of the operation `op` that short ones stand for, numbered by `next`. Gives the number of those
+    /// that could not be read, and were left out.
+    pub(crate) fn expand(
+        &mut self,
+        op: &str,
+        short: &[u8],
+        mut next: impl FnMut() -> u64,
+        out: &mut Vec<u8>,
+    ) -> u64 {
+        let mut begun: Vec<Words<'_>> = std::mem::take(&mut self.begun);
+        let mut proofs: Vec<Words<'_>> = std::mem::take(&mut self.proofs);
+        let mut lost = 0;
+        for words in each(short) {
+            if let Some((span, evidence)) = words.strip_prefix(b"+").and_then(parted) {
+                proofs.push((span.into(), evidence.into()));
                 continue;
             }
-            Phase::Point | Phase::Skip => {}
+            let Some(line) = Line::read(words) else {
+                lost += 1;
+                continue;
+            };
+            let (begin, mut body): (_, Cow<'_, [u8]>) = (line.rest.strip_suffix(b"}"), Cow::default());
+            match (line.phase, begin) {
+                (Phase::Begin, Some(begin)) => begun.push((line.span.into(), begin.into())),
+                (Phase::End, Some(end)) => {
+                    let known = taken(&mut begun, line.span);
+                    match (end.strip_prefix(AS_BEGUN), known) {
+                        (Some(_), Some(known)) => body = known,
+                        (None, _) => {}
+                        (Some(_), None) => {
+                            lost += 1;
+                            continue;
+                        }
+                    }
+                }
+                (Phase::Point | Phase::Skip, Some(_)) => {}
+                (_, None) => {
+                    lost += 1;
+                    continue;
+                }
+            }
+            line.write_head(op, next(), out);
+            out.extend_from_slice(&body);
+            let rest = begin.unwrap_or_default();
+            out.extend_from_slice(rest.strip_prefix(AS_BEGUN).unwrap_or(rest));
+            if line.phase == Phase::End
+                && let Some(evidence) = taken(&mut proofs, line.span)
+            {
+                out.extend_from_slice(b",\"evidence\":");
+                out.extend_from_slice(&evidence);
+            }
+            out.extend_from_slice(b"}\n");
         }
-        if is_new {
-            line.write_head(op, out);
-            out.extend_from_slice(line.rest);
-            out.push(b'\n');
-        }
+        (self.begun, self.proofs) = (owned(begun), owned(proofs));
+        lost
     }
-    Expanded { lost, open: begun.len() }
+}
+
+/// What stands before the first comma, and behind it.
+fn parted(words: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut parts = words.splitn(2, |byte| *byte == b',');
+    Some((parts.next()?, parts.next()?))
 }
 
 /// A line's parts, as they are written.
@@ -136,9 +206,10 @@ impl<'l> Line<'l> {
         Some(Self { t_ns, span, parent, actor, pid, phase, rest: next()? })
     }
 
-    fn write_head(&self, op: &str, out: &mut Vec<u8>) {
+    fn write_head(&self, op: &str, seq: u64, out: &mut Vec<u8>) {
+        number(out, "{\"seq\":", seq);
         let parts: [(&[u8], &[u8]); 6] = [
-            (b"{\"seq\":0,\"t_ns\":", self.t_ns),
+            (b",\"t_ns\":", self.t_ns),
             (b",\"op\":\"", op.as_bytes()),
             (b"\",\"span\":", self.span),
             (b",\"parent\":", self.parent),
@@ -151,28 +222,9 @@ impl<'l> Line<'l> {
         }
         out.extend_from_slice(self.phase.member());
     }
-
-    /// Adds the line of an end, with the body that its begin had; false if that was never told.
-    fn write_end(&self, op: &str, body: Option<&[u8]>, proofs: &[Proof], out: &mut Vec<u8>) -> bool {
-        let (body, outcome): (&[u8], _) = match (self.rest.strip_prefix(AS_BEGUN), body) {
-            (Some(outcome), Some(body)) => (body, outcome),
-            (Some(_), None) => return false,
-            (None, _) => (b"", self.rest),
-        };
-        let Some(outcome) = outcome.strip_suffix(b"}") else { return false };
-        self.write_head(op, out);
-        out.extend_from_slice(body);
-        out.extend_from_slice(outcome);
-        if let Some(proof) = proofs.iter().find(|proof| proof.span.as_bytes() == self.span) {
-            out.extend_from_slice(&proof.text);
-        }
-        out.extend_from_slice(b"}\n");
-        true
-    }
 }
 
-/// Each line, without its end. (A crate that searches faster would ask for the processor's abilities first, once a
-/// process: in a virtual machine that takes longer than the search, and a shim searches once.)
+/// Each line, without its end.
 fn each(mut lines: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let all = lines;
@@ -225,26 +277,32 @@ mod tests {
             .collect()
     }
 
+    fn expanded(known: &mut Unfinished, short: &[u8]) -> (String, u64) {
+        let mut out = Vec::new();
+        let lost = known.expand("01ab", short, || 0, &mut out);
+        (text(out), lost)
+    }
+
     #[test]
     fn short_lines_become_what_is_written_in_full() {
         let mut events = steps();
         let (lines, short) = both(&mut events);
         assert!(short.len() * 2 < lines.len(), "{} of {}", short.len(), lines.len());
-        let mut out = Vec::new();
-        assert_eq!(expand("01ab", b"", &short, &[], &mut out).lost, 0);
-        assert_eq!(text(out), text(lines));
+        let mut known = Unfinished::default();
+        assert_eq!(expanded(&mut known, &short), (text(lines), 0));
+        assert!(known.begun.is_empty() && known.proofs.is_empty());
     }
 
     #[test]
-    fn a_begin_may_have_been_sent_before() {
+    fn a_begin_may_have_come_before() {
         let mut events = steps();
         let (lines, short) = both(&mut events);
         for cut in [1, events.len() / 2, events.len() - 1] {
-            let place = |lines: &[u8]| each(lines).take(cut).map(|line| line.len() + 1).sum::<usize>();
-            let (earlier, new) = short.split_at(place(&short));
-            let mut out = Vec::new();
-            assert_eq!(expand("01ab", earlier, new, &[], &mut out).lost, 0);
-            assert_eq!(text(out), text(lines.get(place(&lines)..).unwrap_or_default().to_vec()));
+            let (earlier, new) =
+                short.split_at(each(&short).take(cut).map(|line| line.len() + 1).sum::<usize>());
+            let mut known = Unfinished::default();
+            let (first, second) = (expanded(&mut known, earlier), expanded(&mut known, new));
+            assert_eq!((first.0 + &second.0, first.1 + second.1), (text(lines.clone()), 0));
         }
     }
 
@@ -252,20 +310,22 @@ mod tests {
     fn evidence_finds_its_end() {
         let mut events = steps();
         let place = events.iter().position(|event| event.phase == Phase::End).expect("an end");
-        let (_, short) = both(&mut events);
+        let (_, lines) = both(&mut events);
         let evidence = Evidence::new("/proc/1/mountinfo", ["a \"b\" ,\"span\":1,\n".to_owned()]);
-        let proofs = [Proof::new(u64::MAX, &evidence), Proof::new(events[place].span, &evidence)];
+        let mut short = Vec::new();
+        for span in [u64::MAX, events[place].span] {
+            Proof::new(span, evidence.clone()).write(&mut short);
+        }
+        short.extend_from_slice(&lines);
         events[place].evidence.push(evidence);
-        let mut out = Vec::new();
-        assert_eq!(expand("01ab", b"", &short, &proofs, &mut out).lost, 0);
-        assert_eq!(text(out), text(both(&mut events).0));
+        let mut known = Unfinished::default();
+        assert_eq!(expanded(&mut known, &short), (text(both(&mut events).0), 0));
+        assert_eq!(known.proofs.len(), 1, "it may still come");
     }
 
     #[test]
     fn what_is_no_event_is_counted() {
-        let mut out = Vec::new();
         let lines = b"\n1,2,3\n1,2,3,init,4,x,}\n1,2,3,init,4,e,=}\n1,9,3,init,4,e,\"kind\":\"x\"";
-        assert_eq!(expand("01ab", b"nothing", lines, &[], &mut out), Expanded { lost: 5, open: 0 });
-        assert_eq!(text(out), "");
+        assert_eq!(expanded(&mut Unfinished::default(), lines), (String::new(), 5));
     }
 }

@@ -211,14 +211,22 @@ impl Trace {
         Self { operation, ..self.clone() }
     }
 
+    /// Whether a step's end needs not repeat what its begin said, even if another process told that.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.operation.as_ref().is_some_and(|operation| operation.sink.is_short())
+    }
+
     /// A step that another process began and this one sees the end of: a successful
     /// execve(2) leaves nobody there to tell it. `span` is the step's number, `began_ns` the
-    /// clock at its begin; this place is the one around it.
+    /// clock at its begin; this place is the one around it. Without a `body` both must be short
+    /// ([`Trace::is_short`]), on their way to one reader.
     #[must_use]
-    pub fn adopt(&self, span: u64, began_ns: u64, body: Body) -> Span {
+    pub fn adopt(&self, span: u64, began_ns: u64, body: Option<Body>) -> Span {
         let inside = Self { span, ..self.clone() };
         let ended = self.operation.is_none();
-        let written = Written::default();
+        let written = if body.is_none() { Written::begun() } else { Written::default() };
+        let body = body.unwrap_or_else(Body::nothing);
         Span {
             inside,
             parent: self.span,
@@ -319,10 +327,19 @@ impl Trace {
     }
 
     fn event(&self, operation: &Operation, span: u64, phase: Phase, body: Body) -> Event {
+        let never_held = matches!(operation.hold, Hold::Never);
+        // When a step begins and ends is told by who begins and ends it.
+        let t_ns = match phase {
+            Phase::Begin if never_held => 0,
+            Phase::End => 0,
+            _ => clock::now_ns().saturating_sub(operation.start_ns),
+        };
+        // The reader of short lines knows the operation; the gate is told it.
+        let op = if operation.sink.is_short() && never_held { "" } else { operation.id.as_str() };
         Event {
             seq: 0,
-            t_ns: clock::now_ns().saturating_sub(operation.start_ns),
-            op: operation.id.as_str().to_owned(),
+            t_ns,
+            op: op.to_owned(),
             span,
             parent: self.span,
             actor: self.actor,
@@ -451,8 +468,7 @@ impl Span {
         self.ended = true;
         let around = Trace { span: self.parent, ..self.inside.clone() };
         // It isn't needed any more: an empty one takes its place.
-        let empty = Body::Operation { command: Vec::new(), status: None, dropped: None };
-        let body = std::mem::replace(&mut self.body, empty);
+        let body = std::mem::replace(&mut self.body, Body::nothing());
         let mut event = around.event(operation, self.inside.span, Phase::End, body);
         let ended_ns = self.acted_ns.unwrap_or_else(clock::now_ns);
         event.t_ns = ended_ns.saturating_sub(operation.start_ns);

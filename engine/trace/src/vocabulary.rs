@@ -46,6 +46,11 @@ macro_rules! vocabulary {
         }
 
         impl Body {
+            /// What stands where the body was.
+            pub(crate) fn nothing() -> Self {
+                Self::Operation { command: Vec::new(), status: None, dropped: None }
+            }
+
             /// The kind of this body.
             #[must_use]
             pub fn kind(&self) -> Kind {

@@ -154,30 +154,23 @@ fn idle(registry: &Registry, docker: &Docker, glassdock: &Glassdock) -> Result<R
     ))
 }
 
-/// What recording the trace costs a run. Two daemons that do the same differ by more than that, so there are many of
-/// both kinds, all of them new, each pair in turns.
+/// What recording the trace costs a run: the same daemon runs it with and without. A daemon has its luck with where its
+/// memory lies, so there are several, all of them new.
 fn trace_cost(registry: &Registry, folder: &Path) -> Result<Row> {
     let image = registry.image("library/busybox");
-    let words = ["run", "--rm", &image, "true"];
+    let recorded = ["run", "--rm", &image, "true"];
+    let silent = ["run", "--trace=off", "--rm", &image, "true"];
     let (mut without, mut with) = (Vec::new(), Vec::new());
-    for pair in 0..12 {
-        let start = |traces: &str| {
-            let name = format!("{traces}{pair}");
-            let engine = Glassdock::start(folder, &name, &["--traces", traces])?;
-            engine.client(&["pull", "-q", &image])?;
-            Ok::<_, Box<dyn std::error::Error>>(engine)
-        };
-        // Neither kind is always the first to begin, or to run.
-        let is_even = pair % 2 == 0;
-        let (one, other) = if is_even { ("on", "off") } else { ("off", "on") };
-        let (one, other) = (start(one)?, start(other)?);
-        let (recording, silent) = if is_even { (&one, &other) } else { (&other, &one) };
-        for round in 0..60 {
-            let (on, off) = if round % 2 == 0 {
-                let off = silent.timed(&words)?;
-                (recording.timed(&words)?, off)
+    for daemon in 0..12 {
+        let engine = Glassdock::start(folder, &format!("t{daemon}"), &[])?;
+        engine.client(&["pull", "-q", &image])?;
+        for round in 0..210 {
+            // Neither is always the one that comes after the other.
+            let (on, off) = if (round + daemon) % 2 == 0 {
+                let off = engine.timed(&silent)?;
+                (engine.timed(&recorded)?, off)
             } else {
-                (recording.timed(&words)?, silent.timed(&words)?)
+                (engine.timed(&recorded)?, engine.timed(&silent)?)
             };
             if round >= 10 {
                 without.push(off);
@@ -185,5 +178,9 @@ fn trace_cost(registry: &Registry, folder: &Path) -> Result<Row> {
             }
         }
     }
-    Ok(Row::seconds("the same `run`, without and with a recorded trace", median(&without), median(&with)))
+    Ok(Row::seconds(
+        "the same `run`, without and with a recorded trace",
+        measure::trimmed_mean(&without),
+        measure::trimmed_mean(&with),
+    ))
 }

@@ -15,7 +15,7 @@ pub(crate) struct Row {
 impl Row {
     pub(crate) fn seconds(what: &str, theirs: f64, ours: f64) -> Self {
         let show = |seconds: f64| {
-            if seconds < 1.0 { format!("{:.1} ms", seconds * 1000.0) } else { format!("{seconds:.2} s") }
+            if seconds < 1.0 { format!("{:.2} ms", seconds * 1000.0) } else { format!("{seconds:.2} s") }
         };
         Self { what: what.to_owned(), theirs: show(theirs), ours: show(ours), ratio: theirs / ours }
     }
@@ -46,6 +46,16 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The mean without the tenth that lies farthest out.
+#[expect(clippy::cast_precision_loss, reason = "a few thousand values")]
+pub(crate) fn trimmed_mean(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let cut = sorted.len() / 20;
+    let kept = sorted.get(cut..sorted.len() - cut).unwrap_or_default();
+    kept.iter().sum::<f64>() / kept.len() as f64
 }
 
 /// Resident memory of a process now, in bytes.

@@ -48,12 +48,18 @@ impl Watch {
         global: &Args,
         args: &Args,
     ) -> Result<Self, Failure> {
-        let given = |name: &str| args.last(name).or_else(|| global.last(name)).map(str::to_owned);
+        let given = |name: &str| last(name, global, args);
         let (trace, step) = (given("trace"), given("step"));
         let mut kinds = global.list("break");
         kinds.extend(args.list("break"));
         let detail = detail(trace.as_deref())?;
         let stepping = step::stepping(step.as_deref(), &kinds)?;
+        if operation.silent && !stepping.is_null() {
+            return Err(Failure::new(
+                125,
+                "--trace=off leaves nothing to stop at: leave --step and --break out",
+            ));
+        }
         if detail.is_none() && stepping.is_null() {
             return Ok(Self { follower: None, stepper: None });
         }
@@ -97,12 +103,24 @@ impl Watch {
     }
 }
 
+/// Whether `--trace=off` was given: the command is not to be recorded.
+pub(crate) fn is_off(global: &Args, args: &Args) -> bool {
+    last("trace", global, args).as_deref() == Some(OFF)
+}
+
+const OFF: &str = "off";
+
+/// The word of a flag that may stand before the command and behind it.
+fn last(name: &str, global: &Args, args: &Args) -> Option<String> {
+    args.last(name).or_else(|| global.last(name)).map(str::to_owned)
+}
+
 fn detail(given: Option<&str>) -> Result<Option<Detail>, Failure> {
     match given {
-        None | Some("false") => Ok(None),
+        None | Some("false" | OFF) => Ok(None),
         Some("true" | "steps") => Ok(Some(Detail::Steps)),
         Some("all") => Ok(Some(Detail::All)),
-        Some(other) => Err(Failure::new(125, format!("--trace takes steps or all, not {other:?}"))),
+        Some(other) => Err(Failure::new(125, format!("--trace takes steps, all or off, not {other:?}"))),
     }
 }
 

@@ -13,13 +13,15 @@ pub(crate) struct Operation {
     pub id: OpId,
     /// The command as typed.
     pub command: Vec<String>,
+    /// Nothing of it is to be recorded.
+    pub silent: bool,
 }
 
 impl Operation {
     /// A new operation for what was typed.
-    pub(crate) fn new(program: &str, argv: &[String]) -> Self {
+    pub(crate) fn new(program: &str, argv: &[String], silent: bool) -> Self {
         let command = std::iter::once(program.to_owned()).chain(argv.iter().cloned());
-        Self { id: OpId::new(), command: hide_secrets(command.collect()) }
+        Self { id: OpId::new(), command: hide_secrets(command.collect()), silent }
     }
 
     /// The headers of each request.
@@ -29,7 +31,12 @@ impl Operation {
         if command.len() > 8 * 1024 {
             command = encode(&json!(self.command.iter().take(2).collect::<Vec<_>>()).to_string());
         }
-        vec![("x-glassdock-operation", self.id.to_string()), ("x-glassdock-command", command)]
+        let mut headers =
+            vec![("x-glassdock-operation", self.id.to_string()), ("x-glassdock-command", command)];
+        if self.silent {
+            headers.push(("x-glassdock-trace", "off".to_owned()));
+        }
+        headers
     }
 
     /// Tells the daemon that the command is over. A daemon that is not ours, or
@@ -73,7 +80,7 @@ mod tests {
     #[test]
     fn passwords_stay_out_of_the_trace() {
         let typed = ["login", "-u", "me", "-p", "secret", "--password=secret", "-psecret"].map(str::to_owned);
-        let operation = Operation::new("docker", &typed);
+        let operation = Operation::new("docker", &typed, false);
         assert!(operation.command.iter().all(|word| !word.contains("secret")), "{:?}", operation.command);
     }
 }

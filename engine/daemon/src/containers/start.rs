@@ -228,6 +228,7 @@ fn launch_held(
         let watch = shim.watch()?;
         give_streams(container, &shim)?;
         shim.start()?;
+        created.lent.give_back();
         Ok(watch)
     });
     match launched {

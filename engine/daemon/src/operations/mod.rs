@@ -46,6 +46,10 @@ pub const OPERATION_HEADER: &str = "x-glassdock-operation";
 /// The header with the user's command: a JSON list of its words, percent-encoded.
 pub const COMMAND_HEADER: &str = "x-glassdock-command";
 
+/// The header that says whether the operation is recorded: `off` for one that is not. It says nothing about an operation
+/// that is open already.
+pub const TRACE_HEADER: &str = "x-glassdock-trace";
+
 /// An operation that nobody has used for so long is ended: its client has gone.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -86,10 +90,22 @@ impl Operations {
         command: Vec<String>,
         stepping: Option<Stepping>,
     ) -> Arc<Operation> {
+        self.open_as(op, command, stepping, false)
+    }
+
+    /// As [`Operations::open`]; nothing is recorded of one that is `silent`.
+    fn open_as(
+        self: &Arc<Self>,
+        op: OpId,
+        command: Vec<String>,
+        stepping: Option<Stepping>,
+        silent: bool,
+    ) -> Arc<Operation> {
+        let on = self.on && !silent;
         let mut open = self.lock();
         let operation = open
             .entry(op.clone())
-            .or_insert_with(|| Arc::new(Operation::begin(&self.recorder, self.on, op, command, stepping)));
+            .or_insert_with(|| Arc::new(Operation::begin(&self.recorder, on, op, command, stepping)));
         Arc::clone(operation)
     }
 
@@ -97,15 +113,18 @@ impl Operations {
     ///
     /// # Errors
     ///
-    /// Invalid, if the request names an operation by something that is no id.
+    /// Invalid, if the request names an operation by something that is no id, or says of the trace what it does not
+    /// know.
     pub fn of_request(
         self: &Arc<Self>,
         method: &str,
         path: &str,
         headers: &HeaderMap,
     ) -> Result<Arc<Use>, Error> {
+        let silent = is_silent(headers)?;
+        let request = || vec![method.to_owned(), path.to_owned()];
         let Some(named) = headers.get(OPERATION_HEADER) else {
-            return Ok(self.own(vec![method.to_owned(), path.to_owned()]));
+            return Ok(self.own_as(request(), silent));
         };
         let op = named.to_str().ok().and_then(OpId::parse).ok_or_else(|| {
             Error::invalid(format!(
@@ -116,16 +135,28 @@ impl Operations {
             .get(COMMAND_HEADER)
             .and_then(|value| value.to_str().ok())
             .and_then(|text| serde_json::from_str(&crate::route::decode(text)).ok())
-            .unwrap_or_else(|| vec![method.to_owned(), path.to_owned()]);
-        let operation = self.open(op, command, None);
+            .unwrap_or_else(request);
+        let operation = self.open_as(op, command, None, silent);
         Ok(Arc::new(Use::of(self, operation, false)))
     }
 
     /// A new operation that ends when its last user lets go of it.
     #[must_use]
     pub fn own(self: &Arc<Self>, command: Vec<String>) -> Arc<Use> {
-        let operation = self.open(OpId::new(), command, None);
+        self.own_as(command, false)
+    }
+
+    /// As [`Operations::own`]; nothing is recorded of one that is `silent`.
+    fn own_as(self: &Arc<Self>, command: Vec<String>, silent: bool) -> Arc<Use> {
+        let operation = self.open_as(OpId::new(), command, None, silent);
         Arc::new(Use::of(self, operation, true))
+    }
+
+    /// A new operation that ends when its last user lets go of it, and goes on with what `earlier` began: nothing is
+    /// recorded of it if nothing was of that.
+    #[must_use]
+    pub fn after(self: &Arc<Self>, earlier: &Operation, command: Vec<String>) -> Arc<Use> {
+        self.own_as(command, !earlier.trace().is_on())
     }
 
     /// Takes part in an operation once more, or, if it has ended, in a new one of
@@ -137,7 +168,7 @@ impl Operations {
         command: impl FnOnce() -> Vec<String>,
     ) -> Arc<Use> {
         if operation.has_ended() {
-            self.own(command())
+            self.after(operation, command())
         } else {
             Arc::new(Use::of(self, Arc::clone(operation), false))
         }
@@ -174,5 +205,14 @@ impl Operations {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<OpId, Arc<Operation>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a request asks that nothing be recorded.
+fn is_silent(headers: &HeaderMap) -> Result<bool, Error> {
+    match headers.get(TRACE_HEADER).map(http::HeaderValue::as_bytes) {
+        None | Some(b"on") => Ok(false),
+        Some(b"off") => Ok(true),
+        Some(_) => Err(Error::invalid(format!("invalid {TRACE_HEADER} header: it is on or off"))),
     }
 }

@@ -19,18 +19,12 @@ use std::time::Duration;
 
 use glassdock_registry::task;
 use glassdock_trace::channel::{Message, Received};
-use glassdock_trace::{Channel, Event, Phase};
+use glassdock_trace::{Channel, Event, Phase, Unfinished};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::operation::bridges;
 use super::{Operation, Operations, Use};
-
-/// So many bytes of events are gathered at most before they are written.
-const BATCH: usize = 256 * 1024;
-
-/// A message that is longer, in bytes, is recorded from where it lies.
-const MUCH: usize = 8 * 1024;
 
 /// So long a channel isn't watched at its begin and after each message: whoever watches the trace sees
 /// events so much later at most.
@@ -45,6 +39,8 @@ pub struct Receiver {
     story: Vec<String>,
     first: Arc<Operation>,
     later: Mutex<Option<Later>>,
+    /// What is known of the steps of those who tell in short.
+    known: Mutex<Unfinished>,
 }
 
 #[derive(Debug)]
@@ -67,6 +63,7 @@ impl Receiver {
             story,
             first: Arc::clone(operation),
             later: Mutex::new(None),
+            known: Mutex::default(),
         });
         task::spawn(Arc::clone(&receiver).run());
         receiver
@@ -101,48 +98,32 @@ impl Receiver {
     pub fn drain(self: &Arc<Self>) -> bool {
         // The lock is held until what was read is recorded, so that order is kept.
         let mut scratch = self.operations.scratch();
-        let mut lines = String::new();
-        let over = loop {
+        loop {
             match self.channel.try_receive(&mut scratch) {
-                // A shim's whole story of a start is not copied once more.
-                Ok(Some(Received::Events(text))) if text.len() > MUCH => {
-                    self.record_all(&std::mem::take(&mut lines));
-                    self.record_all(text);
-                }
-                Ok(Some(Received::Events(text))) => {
-                    lines.push_str(text);
-                    if lines.len() > BATCH {
-                        self.record_all(&std::mem::take(&mut lines));
-                    }
-                }
-                Ok(Some(Received::Other(message))) => {
-                    self.record_all(&std::mem::take(&mut lines));
-                    self.take(message);
-                }
-                Ok(None) => break true,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
+                Ok(Some(Received::Events(short))) => self.record_all(short),
+                Ok(Some(Received::Other(message))) => self.take(message),
+                Ok(None) => return true,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => self.first.recording().lost(1),
-                Err(_) => break true,
+                Err(_) => return true,
             }
-        };
-        self.record_all(&lines);
-        over
+        }
     }
 
-    /// Records what was gathered. Only where an event has to be looked at is its text read:
+    /// Records what was told. Only where an event has to be looked at is its text read:
     /// for a gate, for a log, or to move it to a later operation.
-    fn record_all(&self, lines: &str) {
-        if lines.is_empty() {
-            return;
-        }
+    fn record_all(&self, short: &str) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if self.first.gate().is_none() && !self.first.has_ended() && !bridges() {
-            self.first.recording().record_lines(lines);
-        } else {
-            for line in lines.lines() {
-                match serde_json::from_str(line) {
-                    Ok(event) => self.record(event),
-                    Err(_) => self.first.recording().lost(1),
-                }
+            return self.first.recording().record_short(short, &mut known);
+        }
+        let (lines, lost) = known.lines(self.first.id(), short);
+        drop(known);
+        self.first.recording().lost(lost);
+        for line in lines.lines() {
+            match serde_json::from_str(line) {
+                Ok(event) => self.record(event),
+                Err(_) => self.first.recording().lost(1),
             }
         }
     }
@@ -157,7 +138,7 @@ impl Receiver {
         match &*later {
             Some(later) => Arc::clone(&later.place),
             None => {
-                let place = self.operations.own(self.story.clone());
+                let place = self.operations.after(&self.first, self.story.clone());
                 *later = Some(Later { place: Arc::clone(&place), begun: HashSet::new() });
                 place
             }

@@ -7,8 +7,12 @@ use serde_json::{Value, json};
 use crate::support::{Lab, eventually, lab};
 
 fn in_operation(lab: &Lab, op: &str, method: &str, path: &str, body: &str) -> u16 {
+    with_headers(lab, &format!("X-Glassdock-Operation: {op}\r\n"), method, path, body)
+}
+
+fn with_headers(lab: &Lab, headers: &str, method: &str, path: &str, body: &str) -> u16 {
     lab.raw(&format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nX-Glassdock-Operation: {op}\r\n\
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     ))
@@ -59,6 +63,25 @@ fn requests_of_one_command_are_one_trace() {
     let listed =
         list.as_array().expect("a list").iter().find(|one| one["op"] == "run1").expect("it is listed");
     assert_eq!((&listed["status"], &listed["events"]), (&json!(0), &json!(events.len())));
+}
+
+#[test]
+fn what_is_not_to_be_recorded_leaves_no_trace() {
+    let Some(lab) = lab() else { return };
+    let ask = |headers: &str, method, path, body| with_headers(&lab, headers, method, path, body);
+    let silent = "X-Glassdock-Operation: quiet1\r\nX-Glassdock-Trace: off\r\n";
+    let body = r#"{"Image":"busybox","Cmd":["true"]}"#;
+    assert_eq!(ask(silent, "POST", "/containers/create?name=otter", body), 201);
+    assert_eq!(ask(silent, "POST", "/containers/otter/start", ""), 204);
+    assert_eq!(ask(silent, "POST", "/containers/otter/wait", ""), 200);
+    assert_eq!(ask(silent, "POST", "/glassdock/operations/quiet1/end", r#"{"status":0}"#), 204);
+    assert_eq!(ask("X-Glassdock-Trace: off\r\n", "DELETE", "/containers/otter", ""), 204);
+    assert_eq!(lab.request("GET", "/glassdock/traces/quiet1", "").0, 404);
+    assert_eq!(ask("X-Glassdock-Trace: maybe\r\n", "GET", "/info", ""), 400);
+    assert_eq!(ask("X-Glassdock-Trace: on\r\n", "GET", "/info", ""), 200);
+    let (_, list) = lab.json("GET", "/glassdock/traces", "");
+    let told = list.to_string();
+    assert!(told.contains("/info") && !told.contains("otter"), "{told}");
 }
 
 #[test]

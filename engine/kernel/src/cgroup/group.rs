@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use glassdock_trace::{Body, Evidence, Trace};
+use glassdock_trace::{Body, Evidence, Span, Trace};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::directories::{
@@ -119,8 +119,30 @@ impl Cgroup {
     ///
     /// Those of write(2).
     pub fn enter(&self, trace: &Trace) -> Result<()> {
-        let file = if self.hierarchy.version() == 1 { "tasks" } else { "cgroup.procs" };
-        self.put(trace, file, "0", if trace.is_on() { files::traced_tid(trace) } else { 0 })
+        let pid = if trace.is_on() { files::traced_tid(trace) } else { 0 };
+        self.put(trace, self.own_file(), "0", pid, |span| span.evidence(|| groups_of(pid)))
+    }
+
+    /// As [`Cgroup::enter`]. Where the trace takes it later, another process is to read the evidence
+    /// ([`Unproven`](crate::unproven::Unproven)), for the step whose number is given.
+    ///
+    /// # Errors
+    ///
+    /// Those of write(2).
+    pub fn enter_unproven(&self, trace: &Trace) -> Result<Option<u64>> {
+        if !trace.takes_proofs() {
+            return self.enter(trace).map(|()| None);
+        }
+        let mut step = None;
+        self.put(trace, self.own_file(), "0", files::traced_tid(trace), |span| {
+            step = Some(span.trace().span());
+        })?;
+        Ok(step)
+    }
+
+    /// Where a thread writes itself.
+    fn own_file(&self) -> &'static str {
+        if self.hierarchy.version() == 1 { "tasks" } else { "cgroup.procs" }
     }
 
     /// Puts a process under the group, in every tree. With v1 that can take 10 ms: the kernel waits until no process
@@ -130,10 +152,17 @@ impl Cgroup {
     ///
     /// `ESRCH` if the process is gone.
     pub fn attach(&self, trace: &Trace, pid: u32) -> Result<()> {
-        self.put(trace, "cgroup.procs", &pid.to_string(), pid)
+        self.put(trace, "cgroup.procs", &pid.to_string(), pid, |span| span.evidence(|| groups_of(pid)))
     }
 
-    fn put(&self, trace: &Trace, file: &str, value: &str, pid: u32) -> Result<()> {
+    fn put(
+        &self,
+        trace: &Trace,
+        file: &str,
+        value: &str,
+        pid: u32,
+        prove: impl FnOnce(&mut Span),
+    ) -> Result<()> {
         let body = Body::CgroupAttach { path: self.name.clone(), pid };
         if let Hierarchy::None(reason) = &self.hierarchy {
             trace.skip(body, reason.clone());
@@ -143,11 +172,7 @@ impl Cgroup {
             for folder in self.folders() {
                 write(&folder.join(file), value)?;
             }
-            span.evidence(|| {
-                let source = format!("/proc/{pid}/cgroup");
-                let lines = files::words(source.as_ref());
-                Evidence::new(source, lines.lines().map(str::to_owned))
-            });
+            prove(span);
             Ok(())
         })
     }
@@ -352,6 +377,13 @@ impl Cgroup {
         }
         Ok(())
     }
+}
+
+/// Which groups a process is in.
+fn groups_of(pid: u32) -> Evidence {
+    let source = format!("/proc/{pid}/cgroup");
+    let lines = files::words(source.as_ref());
+    Evidence::new(source, lines.lines().map(str::to_owned))
 }
 
 #[cfg(test)]

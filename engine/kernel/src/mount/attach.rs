@@ -196,16 +196,16 @@ pub fn bind(
 ///
 /// Those of move_mount(2).
 pub fn attach(trace: &Trace, mount: &Detached, target: &Place) -> Result<()> {
-    attach_numbered(trace, mount, target).map(drop)
+    attach_unproven(trace, mount, target).map(drop)
 }
 
-/// As [`attach`]; gives the number of the step, for evidence that is to come
-/// ([`Unproven`](super::Unproven)).
+/// As [`attach`]. Where the trace takes it later, another process is to read the evidence
+/// ([`Unproven`](crate::unproven::Unproven)), for the step whose number is given.
 ///
 /// # Errors
 ///
 /// Those of [`attach`].
-pub fn attach_numbered(trace: &Trace, mount: &Detached, target: &Place) -> Result<u64> {
+pub fn attach_unproven(trace: &Trace, mount: &Detached, target: &Place) -> Result<Option<u64>> {
     let path = target.path().display().to_string();
     let body = Body::MountAttach {
         target: path.clone(),
@@ -226,7 +226,7 @@ pub fn attach_numbered(trace: &Trace, mount: &Detached, target: &Place) -> Resul
             let tid = files::traced_tid(span.trace());
             span.evidence(|| Evidence::new(format!("/proc/{tid}/mountinfo"), [line]));
         }
-        Ok(span.trace().span())
+        Ok(span.trace().takes_proofs().then(|| span.trace().span()))
     })
 }
 

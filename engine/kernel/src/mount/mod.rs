@@ -34,18 +34,15 @@ mod options;
 
 mod root;
 
-mod unproven;
-
 mod words;
 
 pub use apart::{apart, clone_elsewhere, root_of};
 pub use attach::{
-    Attributes, Detached, Propagation, attach, attach_numbered, bind, clone_tree, detach, make_private,
+    Attributes, Detached, Propagation, attach, attach_unproven, bind, clone_tree, detach, make_private,
     part_of, readonly_path, remount_readonly, set_propagation,
 };
 pub(crate) use filesystem::knows_filesystem;
 pub use filesystem::{cgroup, devpts, filesystem, filesystem_detached, mqueue, proc, sysfs};
 pub use overlay::Overlay;
 pub use root::{mask, pivot_root};
-pub use unproven::{Opened, Unproven};
 pub use words::Words;

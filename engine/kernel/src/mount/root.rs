@@ -19,7 +19,7 @@ use crate::{Error, Result, files};
 /// place, so that no directory for it is needed in the container; detaching it
 /// then leaves the new root alone. The process is in `/` afterwards. The evidence is the
 /// whole mount table of the container; where the trace takes it later, another process is to read it
-/// ([`Unproven`](super::Unproven)), for the step whose number is given. See pivot_root(2), "pivot_root(".", ".")".
+/// ([`Unproven`](crate::unproven::Unproven)), for the step whose number is given. See pivot_root(2), "pivot_root(".", ".")".
 ///
 /// # Errors
 ///

@@ -31,7 +31,7 @@ pub use exec::{Program, exec, reset_signals};
 pub use memory::trim_memory;
 pub use signal::{Signal, SignalFd};
 pub use spawn::{Spawn, spawn};
-pub use tape::{TapeReader, TapeWriter, tape};
+pub use tape::{TapeReader, TapeWriter, tape, tape_memory};
 pub use wait::{Exit, Process, reap_any};
 
 use std::ffi::CStr;

@@ -9,11 +9,13 @@
 //! Bytes are written once and never again: those before `written` don't change.
 
 use std::cell::UnsafeCell;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use glassdock_trace::Tape;
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
 
 use super::check;
 use crate::Result;
@@ -47,7 +49,7 @@ impl Mapping {
     }
 
     /// See [`Tape::take`].
-    fn take(&self, give: &mut dyn FnMut(&[u8], &[u8])) -> bool {
+    fn take(&self, give: &mut dyn FnMut(&[u8])) -> bool {
         let shared = self.shared();
         loop {
             let (from, to) = (shared.taken.load(Ordering::Acquire), shared.written.load(Ordering::Acquire));
@@ -56,8 +58,7 @@ impl Mapping {
             let bytes = unsafe { std::slice::from_raw_parts(cells.as_ptr().cast::<u8>(), cells.len()) };
             let taken = shared.taken.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
             if taken.is_ok() {
-                let (earlier, new) = bytes.split_at(from);
-                give(earlier, new);
+                give(bytes.get(from..).unwrap_or_default());
                 return true;
             }
         }
@@ -84,21 +85,46 @@ pub struct TapeWriter {
 #[derive(Debug)]
 pub struct TapeReader(Arc<Mapping>);
 
-/// A new tape. The writer is to be moved into the body of [`super::clone_child`]: of its two copies,
+/// Memory for a tape, which several processes may use, one after the other: memfd_create(2).
+///
+/// # Errors
+///
+/// Those of memfd_create(2) and ftruncate(2).
+pub fn tape_memory() -> Result<OwnedFd> {
+    let failed = |call| move |error| crate::Error::call(call, "memory for events", error);
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let memory = memfd_create("glassdock-tape", flags).map_err(failed("memfd_create"))?;
+    ftruncate(&memory, size_of::<Shared>() as u64).map_err(failed("ftruncate"))?;
+    // A mapping of what was cut off would kill who reads it.
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW;
+    fcntl_add_seals(&memory, seals).map_err(failed("fcntl"))?;
+    Ok(memory)
+}
+
+/// A new tape, in memory of its own or in what [`tape_memory`] has made and nobody else uses. The writer is to be moved into the body of [`super::clone_child`]: of its two copies,
 /// only the child's is written to. `usual`: as many bytes as it is going to take, most likely; memory for
 /// them is made at once, which is cheaper than page by page.
 ///
 /// # Errors
 ///
 /// mmap(2)'s.
-pub fn tape(usual: usize) -> Result<(TapeWriter, TapeReader)> {
-    let (rights, flags) =
-        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
-    // SAFETY: a new anonymous mapping touches no memory that is in use.
-    let at = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<Shared>(), rights, flags, -1, 0) };
+pub fn tape(usual: usize, memory: Option<BorrowedFd<'_>>) -> Result<(TapeWriter, TapeReader)> {
+    if let Some(memory) = memory {
+        let length =
+            fstat(memory).map_err(|error| crate::Error::call("fstat", "memory for events", error))?;
+        if usize::try_from(length.st_size) != Ok(size_of::<Shared>()) {
+            let (what, value) = ("length of the memory for events", length.st_size.to_string());
+            return Err(crate::Error::Invalid { what, value, reason: "it was not made for that" });
+        }
+    }
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    let (descriptor, kind) = memory.map_or((-1, libc::MAP_ANONYMOUS), |memory| (memory.as_raw_fd(), 0));
+    let flags = libc::MAP_SHARED | libc::MAP_NORESERVE | kind;
+    // SAFETY: a new mapping touches no memory that is in use, and what it is of is long enough, and stays so (sealed).
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<Shared>(), rights, flags, descriptor, 0) };
     let failed = at == libc::MAP_FAILED;
     check("mmap", "memory for events", if failed { -1 } else { 0 })?;
-    // Here and not in the child: a start was measured to take a tenth of a millisecond longer when the child made them.
+    // Here and not in the child, if the memory is new: a start was measured to take a tenth of a millisecond longer when the child made them.
     populate(at, usual);
     let at = NonNull::new(at.cast::<Shared>()).ok_or_else(|| crate::Error::Invalid {
         what: "address of a mapping",
@@ -106,6 +132,11 @@ pub fn tape(usual: usize) -> Result<(TapeWriter, TapeReader)> {
         reason: "nothing can lie there",
     })?;
     let mapping = Arc::new(Mapping(at));
+    if memory.is_some() {
+        // Somebody may have used it before.
+        mapping.shared().written.store(0, Ordering::Release);
+        mapping.shared().taken.store(0, Ordering::Release);
+    }
     let writer = TapeWriter { mapping: Arc::clone(&mapping), usual, next: Mutex::new(0) };
     Ok((writer, TapeReader(mapping)))
 }
@@ -137,7 +168,7 @@ impl Tape for TapeWriter {
         true
     }
 
-    fn take(&self, give: &mut dyn FnMut(&[u8], &[u8])) -> bool {
+    fn take(&self, give: &mut dyn FnMut(&[u8])) -> bool {
         self.mapping.take(give)
     }
 }
@@ -147,24 +178,26 @@ impl Tape for TapeReader {
         false
     }
 
-    fn take(&self, give: &mut dyn FnMut(&[u8], &[u8])) -> bool {
+    fn take(&self, give: &mut dyn FnMut(&[u8])) -> bool {
         self.0.take(give)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     fn taken(tape: &dyn Tape) -> Option<String> {
         let mut lines = Vec::new();
-        tape.take(&mut |_, taken| lines.extend_from_slice(taken))
+        tape.take(&mut |taken| lines.extend_from_slice(taken))
             .then(|| String::from_utf8(lines).expect("text"))
     }
 
     #[test]
     fn lines_are_taken_whole_and_once() {
-        let (writer, reader) = tape(0).expect("memory");
+        let (writer, reader) = tape(0, None).expect("memory");
         assert_eq!(taken(&reader), None);
         for line in ["one\n", "two\n"] {
             assert!(writer.add(line.as_bytes()));
@@ -177,12 +210,25 @@ mod tests {
     }
 
     #[test]
+    fn memory_is_used_again() {
+        let memory = tape_memory().expect("memory");
+        for line in ["one\n", "two\n"] {
+            let (writer, reader) = tape(64, Some(memory.as_fd())).expect("a mapping");
+            assert_eq!(taken(&reader), None, "what another told is not told again");
+            assert!(writer.add(line.as_bytes()));
+            assert_eq!(taken(&reader).as_deref(), Some(line));
+        }
+        let null = std::fs::File::open("/dev/null").expect("open");
+        assert!(tape(0, Some(null.as_fd())).is_err(), "that is no memory for a tape");
+    }
+
+    #[test]
     fn a_full_tape_says_so() {
-        let (writer, reader) = tape(0).expect("memory");
+        let (writer, reader) = tape(0, None).expect("memory");
         let line = [b'x'; 1023].into_iter().chain([b'\n']).collect::<Vec<u8>>();
         assert_eq!((0..1000).filter(|_| writer.add(&line)).count(), ROOM / 1024);
         let mut all = Vec::new();
-        while reader.take(&mut |_, taken| all.extend_from_slice(taken)) {}
+        while reader.take(&mut |taken| all.extend_from_slice(taken)) {}
         assert_eq!(all.len(), ROOM);
     }
 }

@@ -20,6 +20,7 @@ use glassdock_kernel::capability;
 use glassdock_kernel::cgroup::Cgroup;
 use glassdock_kernel::namespace::{Kind, Set};
 use glassdock_kernel::path::Root;
+use glassdock_kernel::unproven::Unproven;
 use glassdock_kernel::{mount, namespace, seccomp};
 use glassdock_trace::Trace;
 
@@ -55,10 +56,8 @@ pub(crate) struct Made {
     pub(crate) shared: std::collections::BTreeMap<usize, mount::Detached>,
     /// Variables whose values are secret, from the step `secrets` on.
     pub(crate) secrets: Vec<std::ffi::OsString>,
-    /// The step in which the root was attached.
-    pub(crate) attached: u64,
-    /// From the step `pivot` on: evidence that is left to the shim to read.
-    pub(crate) unproven: Option<mount::Unproven>,
+    /// Evidence that is left to the shim to read.
+    pub(crate) unproven: Unproven,
     /// The program's side of the terminal, from the step `console` on.
     pub(crate) terminal: Option<OwnedFd>,
 }
@@ -157,7 +156,7 @@ fn run_steps(init: &mut Init<'_>) -> Result<(), Failed> {
     // Where the clock of the trace runs, a process has the number that the host sees.
     init.trace = init.trace.with_pid(glassdock_kernel::files::host_pid());
     run_each(init, SET_UP)?;
-    let ready = Report::Ready { unproven: init.made.unproven.take() };
+    let ready = Report::Ready { unproven: init.made.unproven };
     wire::send(init.sync, &ready, &[]).map_err(|error| Failure::Talk(error).in_step("ready"))?;
     wait_for(init, |word| matches!(word, Word::Start)).map_err(|failure| failure.in_step("start"))?;
     run_each(init, BECOME)
@@ -183,7 +182,7 @@ fn wait_for(init: &Init<'_>, expected: fn(&Word) -> bool) -> Step {
 /// period of RCU, which takes longer than everything else here together.
 fn enter_cgroup(init: &mut Init<'_>) -> Step {
     if let Some(cgroup) = init.cgroup {
-        cgroup.enter(&init.trace)?;
+        init.made.unproven.entered = cgroup.enter_unproven(&init.trace)?;
     }
     Ok(())
 }
@@ -302,7 +301,9 @@ pub(crate) fn run_further(mut init: Init<'_>, place: &Place<'_>) -> u8 {
 }
 
 fn enter(init: &mut Init<'_>, place: &Place<'_>) -> Result<(), Failed> {
-    enter_cgroup(init).map_err(|failure| failure.in_step("cgroup"))?;
+    if let Some(cgroup) = init.cgroup {
+        cgroup.enter(&init.trace).map_err(|error| Failure::Kernel(error).in_step("cgroup"))?;
+    }
     namespace::join_process(&init.trace, place.process, place.pid, place.kinds)
         .map_err(|error| Failure::Kernel(error).in_step("namespaces"))?;
     root::open_own_terminal(init).map_err(|failure| failure.in_step("console"))

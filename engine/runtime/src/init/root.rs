@@ -55,7 +55,7 @@ pub(super) fn mount_root(init: &mut Init<'_>) -> Step {
         }
         (None, None) => return Err(Failure::Invalid("the bundle names no root".to_owned())),
     };
-    init.made.attached = mount::attach_numbered(&init.trace, &detached, &Place::open(&target)?)?;
+    init.made.unproven.attached = mount::attach_unproven(&init.trace, &detached, &Place::open(&target)?)?;
     let root = detached.root()?;
     init.made.root = Some((detached, root));
     Ok(())
@@ -167,8 +167,7 @@ pub(super) fn pivot(init: &mut Init<'_>) -> Step {
     let Some((detached, root)) = init.made.root.take() else {
         return Err(Failure::Invalid("there is no root yet".to_owned()));
     };
-    let pivot = mount::pivot_root(&init.trace, &detached, root.path())?;
-    init.made.unproven = pivot.map(|pivot| mount::Unproven { attached: init.made.attached, pivot });
+    init.made.unproven.pivot = mount::pivot_root(&init.trace, &detached, root.path())?;
     if init
         .linux()
         .and_then(|linux| linux.rootfs_propagation.as_deref())

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use glassdock_kernel::cgroup::Cgroup;
 use glassdock_kernel::namespace::{self, Kind, Set};
 use glassdock_kernel::process::{self, Child, Process, TapeReader, Untold};
-use glassdock_trace::{Actor, Channel, Evidence, Gathering, OpId, Proof, Trace};
+use glassdock_trace::{Actor, Channel, Evidence, Gathering, Proof, Trace};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 use super::proc::Proc;
@@ -28,13 +28,14 @@ const TOLD: usize = 16 * 1024;
 
 /// Makes the container as far as its first process, which then sets itself up.
 ///
-/// Everything that can be found wrong with the bundle is found before anything is made.
+/// Everything that can be found wrong with the bundle is found before anything is made. `memory` is for what init tells.
 pub(super) fn give_birth(
     order: &Order,
     channel: Option<Arc<Channel>>,
+    memory: Option<OwnedFd>,
     control: &OwnedFd,
 ) -> Result<Server, Failed> {
-    let (trace, init_trace, later) = traces_of_birth(order.carried.as_ref(), channel.as_ref());
+    let (trace, init_trace, later) = traces_of_birth(order.carried.as_ref(), channel.as_ref(), memory);
     match born(order, control, trace, init_trace, later.is_some()) {
         Ok(mut server) => {
             if let Some((gathering, told)) = later {
@@ -47,7 +48,7 @@ pub(super) fn give_birth(
         }
         Err(failed) => {
             // What led to a failure is told before the failure.
-            if let Some((gathering, told)) = later {
+            if let Some((gathering, mut told)) = later {
                 gathering.flush();
                 told.forward();
             }
@@ -188,7 +189,6 @@ fn begin(trace: &Trace, linux: &Linux, new: Set, init: &Process, sync: &OwnedFd)
 /// What init tells on its way to its program, on its way to the daemon.
 #[derive(Debug)]
 pub(super) struct Told {
-    op: OpId,
     tape: TapeReader,
     channel: Arc<Channel>,
     /// Evidence that the shim has read for it.
@@ -196,18 +196,23 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn new(op: &OpId, tape: TapeReader, channel: &Arc<Channel>) -> Self {
-        Self { op: op.clone(), tape, channel: Arc::clone(channel), proofs: Vec::new() }
+    pub(super) fn new(tape: TapeReader, channel: &Arc<Channel>) -> Self {
+        Self { tape, channel: Arc::clone(channel), proofs: Vec::new() }
     }
 
     /// Adds evidence for steps that are not sent on yet.
-    pub(super) fn prove(&mut self, evidence: &[(u64, Evidence)]) {
-        self.proofs.extend(evidence.iter().map(|(span, evidence)| Proof::new(*span, evidence)));
+    pub(super) fn prove(&mut self, evidence: impl IntoIterator<Item = (u64, Evidence)>) {
+        self.proofs.extend(evidence.into_iter().map(|(span, evidence)| Proof::new(span, evidence)));
     }
 
     /// Sends on what init has told until now.
-    pub(super) fn forward(&self) {
-        self.channel.forward(&self.op, &self.tape, &self.proofs);
+    pub(super) fn forward(&mut self) {
+        self.forward_after(Vec::new());
+    }
+
+    /// As [`Told::forward`], in one message with what the shim told before.
+    pub(super) fn forward_after(&mut self, before: Vec<u8>) {
+        self.channel.forward(before, &std::mem::take(&mut self.proofs), &self.tape);
     }
 }
 
@@ -216,15 +221,16 @@ impl Told {
 fn traces_of_birth(
     carried: Option<&Carried>,
     channel: Option<&Arc<Channel>>,
+    memory: Option<OwnedFd>,
 ) -> (Trace, Trace, Option<(Arc<Gathering>, Told)>) {
     if let (Some(carried), Some(channel)) = (carried, channel)
         && !carried.is_stepping()
-        && let Ok((writer, tape)) = process::tape(TOLD)
+        && let Ok((writer, tape)) = process::tape(TOLD, memory.as_ref().map(AsFd::as_fd))
     {
         let gathering = Arc::new(Gathering::new(Arc::clone(channel)));
         let shim = carried.open_gathering(&gathering, channel, Actor::Shim, 0);
         let init = carried.open_on(writer, channel, Actor::Init, 1);
-        return (shim, init, Some((gathering, Told::new(carried.op(), tape, channel))));
+        return (shim, init, Some((gathering, Told::new(tape, channel))));
     }
     let (shim, init) = traces(carried, channel);
     (shim, init, None)

@@ -152,12 +152,12 @@ impl Traces {
         };
         let shim = carried.open(channel, Actor::Shim, 1);
         if !carried.is_stepping()
-            && let Ok((writer, tape)) = process::tape(TOLD)
+            && let Ok((writer, tape)) = process::tape(TOLD, None)
         {
             let gathering = Arc::new(Gathering::new(Arc::clone(channel)));
             let birth = carried.open_gathering(&gathering, channel, Actor::Shim, 2);
             let child = carried.open_on(writer, channel, Actor::Init, 3);
-            let told = Some(Told::new(carried.op(), tape, channel));
+            let told = Some(Told::new(tape, channel));
             return Self { birth, shim, gathering: Some(gathering), child, told };
         }
         let child = carried.open(channel, Actor::Init, 3);

@@ -61,12 +61,14 @@ pub fn main() -> ExitCode {
 fn run() -> std::io::Result<()> {
     let control = take_control()?;
     let Some((order, fds)) = wire::receive::<Order>(&control)? else { return Ok(()) };
-    let channel = fds.into_iter().next().map(Channel::from_fd).map(std::sync::Arc::new);
+    let mut fds = fds.into_iter();
+    let channel = fds.next().map(Channel::from_fd).map(std::sync::Arc::new);
+    let memory = fds.next();
     // A program that is executed by its descriptor is called by the descriptor's number.
     let _ = process::set_name(c"glassdock-shim");
     // Not to be the first when memory runs out; where that takes more privilege, it stays as it is.
     let _ = process::set_oom_score(-999);
-    match birth::give_birth(&order, channel, &control) {
+    match birth::give_birth(&order, channel, memory, &control) {
         Ok(server) => {
             let birth = Birth::Created { shim_pid: std::process::id(), init_pid: server.init_pid() };
             // A daemon that died meanwhile finds the shim by its socket.

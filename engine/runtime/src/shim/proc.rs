@@ -3,8 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use glassdock_kernel::mount::Opened;
 use glassdock_kernel::process::Process;
+use glassdock_kernel::unproven::Opened;
 use glassdock_trace::{Body, Trace};
 
 use super::birth::{Told, io_step};
@@ -24,7 +24,7 @@ pub(super) struct Proc {
     pub(super) trace: Trace,
     pub(super) phase: Phase,
     /// The step that ends when execve(2) closes the sync socket.
-    pub(super) executing: Option<(u64, u64, Body)>,
+    pub(super) executing: Option<(u64, u64, Option<Body>)>,
     /// Whether execve(2) was refused.
     pub(super) refused: bool,
     pub(super) failed: Option<Failed>,
@@ -79,7 +79,7 @@ impl Proc {
             }
             Report::Ready { unproven } => {
                 // Open it stays, whatever becomes of the process; read it is when that needs nothing more from here.
-                self.unproven = unproven.and_then(|unproven| unproven.open(self.process.pid()));
+                self.unproven = Some(unproven.open(self.process.pid()));
                 self.phase = Phase::Ready;
                 for waiter in self.wait_ready.drain(..) {
                     reply(&waiter, &Reply::Done);
@@ -87,7 +87,7 @@ impl Proc {
                 if self.wait_start.is_empty() { None } else { self.release() }
             }
             Report::Executing { span, began_ns, body } => {
-                self.executing = Some((span, began_ns, *body));
+                self.executing = Some((span, began_ns, body.map(|body| *body)));
                 None
             }
             Report::Refused => {

@@ -234,21 +234,23 @@ impl Server {
 
     fn forward_of(&mut self, has_told: fn(&Proc) -> bool) {
         self.tell_birth();
-        self.flush();
         for proc in &mut self.procs {
             if !has_told(proc) {
                 continue;
             }
             if let Some(told) = &mut proc.tape {
                 if let Some(unproven) = proc.unproven.take() {
-                    told.prove(&unproven.read());
+                    told.prove(unproven.read());
                 }
-                told.forward();
+                // An exec's goes another way than the container's.
+                let before = self.gathering.as_ref().filter(|_| proc.id.is_empty());
+                told.forward_after(before.map(|gathering| gathering.take()).unwrap_or_default());
             }
             if matches!(proc.phase, Phase::Running | Phase::Ended) {
                 proc.tape = None;
             }
         }
+        self.flush();
     }
 
     /// Tells the end of init's birth, while there is an init whose namespaces can be read.

@@ -13,7 +13,7 @@ use glassdock_runtime::oci::{self, Spec};
 use glassdock_runtime::{Bundle, Created, Error, Exit, Extras, Launch, Notice, Shim, Streams, create};
 use glassdock_trace::channel::{MESSAGE_LIMIT, Received};
 use glassdock_trace::tracer::Origin;
-use glassdock_trace::{Actor, Channel, Event, OpId, Sink, Trace, gate::Hold};
+use glassdock_trace::{Actor, Channel, Event, OpId, Sink, Trace, Unfinished, gate::Hold};
 
 /// What most tests here need; says what is missing.
 pub(crate) fn requires_root_and_busybox() -> bool {
@@ -110,8 +110,11 @@ impl Fixture {
         let events = Arc::clone(&self.events);
         std::thread::spawn(move || {
             let mut buffer = vec![0; MESSAGE_LIMIT];
+            let (mut known, op) = (Unfinished::default(), OpId::new());
             while let Ok(Some(message)) = near.receive(&mut buffer) {
-                if let Received::Events(lines) = message {
+                if let Received::Events(short) = message {
+                    let (lines, lost) = known.lines(&op, short);
+                    assert_eq!(lost, 0, "{short}");
                     let told =
                         lines.lines().map(|line| serde_json::from_str::<Event>(line).expect("an event"));
                     events.lock().expect("no panic in a sink").extend(told);

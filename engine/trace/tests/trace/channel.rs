@@ -6,16 +6,22 @@ use glassdock_trace::gate::Hold;
 use glassdock_trace::tracer::Origin;
 use glassdock_trace::{
     Aborted, Actor, Body, Channel, ChannelSink, Event, Gathering, OpId, Sink, Tape, TapeSink, Trace,
+    Unfinished,
 };
 
 use crate::support::{signal, tag};
 
-/// The next message: its events, or what else it is.
+/// The next message: its events, or what else it is. Those in short are each a whole step.
 fn next(daemon: &Channel) -> Option<Result<Vec<Event>, Message>> {
     let mut buffer = vec![0; MESSAGE_LIMIT];
     let read = |line| serde_json::from_str(line).expect("an event");
     Some(match daemon.receive(&mut buffer).expect("whole messages")? {
-        Received::Events(lines) => Ok(lines.lines().map(read).collect()),
+        Received::Events(short) => {
+            let op = OpId::parse("01ab").expect("an id");
+            let (lines, lost) = Unfinished::default().lines(&op, short);
+            assert_eq!(lost, 0, "{short}");
+            Ok(lines.lines().map(read).collect())
+        }
         Received::Other(message) => Err(message),
     })
 }
@@ -34,12 +40,12 @@ impl Tape for Own {
         fits
     }
 
-    fn take(&self, give: &mut dyn FnMut(&[u8], &[u8])) -> bool {
+    fn take(&self, give: &mut dyn FnMut(&[u8])) -> bool {
         let (lines, taken) = &mut *self.0.lock().expect("no panic");
-        let (earlier, new) = lines.split_at(*taken);
+        let (_, new) = lines.split_at(*taken);
         *taken += new.len();
         if !new.is_empty() {
-            give(earlier, new);
+            give(new);
         }
         !new.is_empty()
     }
@@ -77,15 +83,14 @@ fn a_tape_is_sent_on_whole_and_before_what_it_has_no_room_for() {
     let (channel, tape) = (Arc::new(far), Arc::new(Own(std::sync::Mutex::default(), 800)));
     let (on, way) = (Arc::clone(&tape), Arc::clone(&channel));
     let sink: Arc<dyn Sink> = Arc::new(TapeSink::new(on, way));
-    let op = OpId::new();
-    let trace = Trace::root(op.clone(), Actor::Init, Origin::now(), sink, Hold::Never);
+    let trace = Trace::root(OpId::new(), Actor::Init, Origin::now(), sink, Hold::Never);
     let told = |near: &Channel| match next(near) {
         Some(Ok(events)) => events.into_iter().map(|event| event.body).collect::<Vec<_>>(),
         other => panic!("{other:?}"),
     };
     trace.point(signal(1));
     trace.point(signal(2));
-    channel.forward(&op, &*tape, &[]);
+    channel.forward(Vec::new(), &[], &*tape);
     assert_eq!(told(&near), [signal(1), signal(2)], "one message");
     trace.point(signal(3));
     trace.point(Body::ProcessSpawn { role: "exec".into(), argv: vec!["x".repeat(800)], pid: None });

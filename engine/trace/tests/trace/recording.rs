@@ -5,7 +5,7 @@ use std::sync::Arc;
 use glassdock_trace::channel::Received;
 use glassdock_trace::gate::Hold;
 use glassdock_trace::tracer::Origin;
-use glassdock_trace::{Actor, Channel, ChannelSink, Event, Header, OpId, Recorder, Sink, Trace};
+use glassdock_trace::{Actor, Channel, ChannelSink, Event, Header, OpId, Recorder, Sink, Trace, Unfinished};
 
 use crate::support::signal;
 
@@ -52,11 +52,11 @@ fn lines_of_another_process_are_numbered_among_the_others() {
     shim.point(signal(2));
     shim.point(signal(3));
     let mut buffer = vec![0; glassdock_trace::channel::MESSAGE_LIMIT];
-    let mut lines = String::new();
-    while let Ok(Some(Received::Events(text))) = near.try_receive(&mut buffer) {
-        lines += text;
+    let mut known = Unfinished::default();
+    while let Ok(Some(Received::Events(short))) = near.try_receive(&mut buffer) {
+        recording.record_short(short, &mut known);
     }
-    recording.record_lines(&(lines + "7\n"));
+    recording.record_short("7\n", &mut known);
     own.point(signal(4));
     recorder.settle();
     let text = fs::read_to_string(recorder.path(&op)).expect("the file is there");
