@@ -388,6 +388,8 @@ impl Server {
     fn runs(&mut self, index: usize) {
         let Some(proc) = self.procs.get_mut(index) else { return };
         proc.phase = Phase::Running;
+        // All that was on it has been sent on. Whoever hears that the program runs may lend its memory to the next.
+        proc.tape = None;
         if let Some((span, began_ns, body)) = proc.executing.take() {
             proc.trace.adopt(span, began_ns, body).ok();
             self.gathering.iter().for_each(|gathering| gathering.flush());
