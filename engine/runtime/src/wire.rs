@@ -71,9 +71,8 @@ pub(crate) enum Report {
     Terminal,
     /// Set up; only the start is missing. What is still to be proven is left to the shim.
     Ready { unproven: Unproven },
-    /// execve(2) is next; the step ends when this socket closes. What it is, unless that needs not be told again
-    /// ([`glassdock_trace::Trace::is_short`]).
-    Executing { span: u64, began_ns: u64, body: Option<Box<glassdock_trace::Body>> },
+    /// execve(2) is next; the step ends when this socket closes.
+    Executing { span: u64, began_ns: u64 },
     /// execve(2) was refused; the process says so itself, on its standard error, and ends.
     Refused,
     /// A step failed; init is about to end.

@@ -137,30 +137,28 @@ impl Unfinished {
                 lost += 1;
                 continue;
             };
-            let (begin, mut body): (_, Cow<'_, [u8]>) = (line.rest.strip_suffix(b"}"), Cow::default());
-            match (line.phase, begin) {
-                (Phase::Begin, Some(begin)) => begun.push((line.span.into(), begin.into())),
-                (Phase::End, Some(end)) => {
+            let Some(mut rest) = line.rest.strip_suffix(b"}") else {
+                lost += 1;
+                continue;
+            };
+            let mut body = Cow::default();
+            match line.phase {
+                Phase::Begin => begun.push((line.span.into(), rest.into())),
+                Phase::End => {
                     let known = taken(&mut begun, line.span);
-                    match (end.strip_prefix(AS_BEGUN), known) {
-                        (Some(_), Some(known)) => body = known,
-                        (None, _) => {}
-                        (Some(_), None) => {
+                    if let Some(outcome) = rest.strip_prefix(AS_BEGUN) {
+                        let Some(known) = known else {
                             lost += 1;
                             continue;
-                        }
+                        };
+                        (body, rest) = (known, outcome);
                     }
                 }
-                (Phase::Point | Phase::Skip, Some(_)) => {}
-                (_, None) => {
-                    lost += 1;
-                    continue;
-                }
+                Phase::Point | Phase::Skip => {}
             }
             line.write_head(op, next(), out);
             out.extend_from_slice(&body);
-            let rest = begin.unwrap_or_default();
-            out.extend_from_slice(rest.strip_prefix(AS_BEGUN).unwrap_or(rest));
+            out.extend_from_slice(rest);
             if line.phase == Phase::End
                 && let Some(evidence) = taken(&mut proofs, line.span)
             {

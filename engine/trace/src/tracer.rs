@@ -211,22 +211,15 @@ impl Trace {
         Self { operation, ..self.clone() }
     }
 
-    /// Whether a step's end needs not repeat what its begin said, even if another process told that.
-    #[must_use]
-    pub fn is_short(&self) -> bool {
-        self.operation.as_ref().is_some_and(|operation| operation.sink.is_short())
-    }
-
     /// A step that another process began and this one sees the end of: a successful
     /// execve(2) leaves nobody there to tell it. `span` is the step's number, `began_ns` the
-    /// clock at its begin; this place is the one around it. Without a `body` both must be short
-    /// ([`Trace::is_short`]), on their way to one reader.
+    /// clock at its begin; this place is the one around it. Both tell
+    /// in short, on their way to one reader, who has what the step is from its begin.
     #[must_use]
-    pub fn adopt(&self, span: u64, began_ns: u64, body: Option<Body>) -> Span {
+    pub fn adopt(&self, span: u64, began_ns: u64) -> Span {
         let inside = Self { span, ..self.clone() };
         let ended = self.operation.is_none();
-        let written = if body.is_none() { Written::begun() } else { Written::default() };
-        let body = body.unwrap_or_else(Body::nothing);
+        let (body, written) = (Body::nothing(), Written::begun());
         Span {
             inside,
             parent: self.span,

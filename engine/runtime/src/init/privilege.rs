@@ -210,9 +210,8 @@ fn execute(init: &Init<'_>, program: &Program) -> Step {
         env: u32::try_from(program.env.len()).unwrap_or(u32::MAX),
     };
     let began_ns = Trace::clock();
-    let known = (!init.trace.is_short()).then(|| Box::new(body.clone()));
     let span = init.trace.begin(body).map_err(glassdock_kernel::Error::from)?;
-    wire::send(init.sync, &Report::Executing { span: span.trace().span(), began_ns, body: known }, &[])?;
+    wire::send(init.sync, &Report::Executing { span: span.trace().span(), began_ns }, &[])?;
     let error = process::exec(&Trace::off(), program, Path::new(""));
     let errno = error.errno();
     let error = span.finish::<(), _>(Err(error)).err();

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use glassdock_kernel::process::Process;
 use glassdock_kernel::unproven::Opened;
-use glassdock_trace::{Body, Trace};
+use glassdock_trace::Trace;
 
 use super::birth::{Told, io_step};
 use super::streams::Streams;
@@ -24,7 +24,7 @@ pub(super) struct Proc {
     pub(super) trace: Trace,
     pub(super) phase: Phase,
     /// The step that ends when execve(2) closes the sync socket.
-    pub(super) executing: Option<(u64, u64, Option<Body>)>,
+    pub(super) executing: Option<(u64, u64)>,
     /// Whether execve(2) was refused.
     pub(super) refused: bool,
     pub(super) failed: Option<Failed>,
@@ -86,8 +86,8 @@ impl Proc {
                 }
                 if self.wait_start.is_empty() { None } else { self.release() }
             }
-            Report::Executing { span, began_ns, body } => {
-                self.executing = Some((span, began_ns, body.map(|body| *body)));
+            Report::Executing { span, began_ns } => {
+                self.executing = Some((span, began_ns));
                 None
             }
             Report::Refused => {

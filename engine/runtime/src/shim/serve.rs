@@ -390,8 +390,8 @@ impl Server {
         proc.phase = Phase::Running;
         // All that was on it has been sent on. Whoever hears that the program runs may lend its memory to the next.
         proc.tape = None;
-        if let Some((span, began_ns, body)) = proc.executing.take() {
-            proc.trace.adopt(span, began_ns, body).ok();
+        if let Some((span, began_ns)) = proc.executing.take() {
+            proc.trace.adopt(span, began_ns).ok();
             self.gathering.iter().for_each(|gathering| gathering.flush());
         }
         let pid = proc.process.pid();
