@@ -12,15 +12,13 @@
 //!
 //! See capabilities(7); OCI runtime-spec `config.md`, "capabilities".
 
-use std::path::Path;
-
 use glassdock_trace::{Body, Evidence, Trace};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::process::check;
 use crate::user::User;
-use crate::{Error, Result, files};
+use crate::{Error, Result};
 
 /// The names by number, without `CAP_`; `linux/capability.h`.
 #[rustfmt::skip]
@@ -183,7 +181,7 @@ impl Sets {
 /// Gives up all capabilities but those in `sets`, and becomes `user`, in the one order that works:
 /// the bounding set while CAP_SETPCAP is there; groups and user (keeping what is permitted); the
 /// three sets; and the ambient set, which can't be larger than they are. The trace has the
-/// step `capability.set` with `user.set` inside; its evidence is what `/proc/self/status` says afterwards.
+/// step `capability.set` with `user.set` inside; its evidence is what capget(2) and prctl(2) say afterwards.
 ///
 /// Capabilities that this process itself lacks can't be given; they are left out, also in the trace.
 ///
@@ -258,10 +256,21 @@ fn prctl(option: i32, name: &str, first: u64, second: u64) -> Result<i64> {
     check("prctl", name, answer.into())
 }
 
+/// The sets, as the lines of `/proc/PID/status` show them. They are asked for by their calls: the whole file takes the
+/// kernel, in a new mount of proc, longer than all that it is the evidence of.
 fn capability_lines() -> Evidence {
-    let status = files::words(Path::new("/proc/self/status"));
-    let lines = status.lines().filter(|line| line.starts_with("Cap")).map(str::to_owned);
-    Evidence::new(format!("/proc/{}/status", files::host_pid()), lines)
+    let lines = current().map(|sets| {
+        let Sets { inheritable, permitted, effective, bounding, ambient } = sets;
+        let named = [
+            ("Inh", inheritable),
+            ("Prm", permitted),
+            ("Eff", effective),
+            ("Bnd", bounding),
+            ("Amb", ambient),
+        ];
+        named.map(|(name, Set(bits))| format!("Cap{name}:\t{bits:016x}"))
+    });
+    Evidence::new("capget(2), prctl(2)", lines.into_iter().flatten())
 }
 
 /// The sets of this process: capget(2), prctl(2).

@@ -25,6 +25,8 @@ enum Text {
     Is(Arc<Vec<u8>>),
     /// It stands in the step's begin, where its reader looks for it.
     Begun,
+    /// The same, but another process told the begin.
+    BegunByAnother,
 }
 
 impl PartialEq for Written {
@@ -44,30 +46,31 @@ impl Written {
         Self(Text::Begun)
     }
 
+    /// The step's begin has it, which another process told.
+    pub(crate) fn begun_by_another() -> Self {
+        Self(Text::BegunByAnother)
+    }
+
     pub(crate) fn is_begun(&self) -> bool {
         matches!(self.0, Text::Begun)
+    }
+
+    pub(crate) fn is_begun_by_another(&self) -> bool {
+        matches!(self.0, Text::BegunByAnother)
     }
 }
 
 /// Most events' text is shorter than this, in bytes.
 const ROOM: usize = 512;
 
+/// How a line tells that a step succeeded, and what comes before the time that it took.
+pub(crate) const SUCCESS: &[u8] = b",\"result\":{\"ok\":true}";
+pub(crate) const DURATION: &str = ",\"dur_ns\":";
+
 /// Adds what comes before a number, `,"name":`, and the number.
-pub(crate) fn number(out: &mut Vec<u8>, name: &str, mut value: u64) {
+pub(crate) fn number(out: &mut Vec<u8>, name: &str, value: u64) {
     out.extend_from_slice(name.as_bytes());
-    let mut digits = [b'0'; 20];
-    let mut begin = digits.len();
-    loop {
-        begin -= 1;
-        if let (Some(digit), Ok(number)) = (digits.get_mut(begin), u8::try_from(value % 10)) {
-            *digit += number;
-        }
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(begin..).unwrap_or_default());
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 impl Phase {
@@ -127,7 +130,7 @@ impl Event {
         out.extend_from_slice(self.phase.member());
         match &self.written.0 {
             Text::Is(text) => out.extend_from_slice(text),
-            Text::Not | Text::Begun => members(&self.body, out)?,
+            Text::Not | Text::Begun | Text::BegunByAnother => members(&self.body, out)?,
         }
         self.write_outcome(out)
     }
@@ -140,16 +143,14 @@ impl Event {
     pub(crate) fn write_outcome(&self, out: &mut Vec<u8>) -> io::Result<()> {
         match &self.result {
             None => {}
-            Some(Outcome { ok: true, errno: None, message: None }) => {
-                out.extend_from_slice(b",\"result\":{\"ok\":true}");
-            }
+            Some(Outcome { ok: true, errno: None, message: None }) => out.extend_from_slice(SUCCESS),
             Some(result) => {
                 out.extend_from_slice(b",\"result\":");
                 serde_json::to_writer(&mut *out, result)?;
             }
         }
         if let Some(duration) = self.dur_ns {
-            number(out, ",\"dur_ns\":", duration);
+            number(out, DURATION, duration);
         }
         if let Some(reason) = &self.reason {
             out.extend_from_slice(b",\"reason\":");

@@ -41,8 +41,34 @@ pub struct Recorder {
     host: BTreeMap<String, String>,
     made: AtomicUsize,
     scribe: Scribe,
-    /// Those of recordings that are open, or not written yet; and some that were.
-    pages: Mutex<HashMap<OpId, Weak<Page>>>,
+    pages: Mutex<Pages>,
+}
+
+/// Recordings by their operations.
+#[derive(Debug, Default)]
+struct Pages {
+    /// Those that are open, or not written yet; and some that were.
+    known: HashMap<OpId, Weak<Page>>,
+    /// The latest of those that are not known any more, and of an earlier daemon's: later ones have no file.
+    forgotten: Option<OpId>,
+}
+
+impl Pages {
+    /// The page of an operation, if it is still being written; and whether it has no file, for sure.
+    fn find(&self, op: &OpId) -> (Option<Arc<Page>>, bool) {
+        let page = self.known.get(op);
+        let is_new = page.is_none() && self.forgotten.as_ref().is_none_or(|last| last < op);
+        (page.and_then(Weak::upgrade), is_new)
+    }
+
+    fn add(&mut self, op: &OpId, page: &Arc<Page>) {
+        if self.known.len() >= MANY {
+            let Self { known, forgotten } = self;
+            let over = known.extract_if(|_, page| page.strong_count() == 0).map(|(op, _)| op).max();
+            *forgotten = std::mem::take(forgotten).max(over);
+        }
+        self.known.insert(op.clone(), Arc::downgrade(page));
+    }
 }
 
 impl Recorder {
@@ -59,8 +85,10 @@ impl Recorder {
         })?;
         let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
         let (engine, made) = (engine.to_owned(), AtomicUsize::new(0));
-        let recorder =
-            Self { folder, engine, kernel, host, made, scribe: Scribe::new(), pages: Mutex::default() };
+        let (scribe, pages) = (Scribe::new(), Mutex::default());
+        let mut recorder = Self { folder, engine, kernel, host, made, scribe, pages };
+        let forgotten = recorder.list()?.pop();
+        recorder.pages = Mutex::new(Pages { forgotten, ..Pages::default() });
         recorder.prune();
         Ok(recorder)
     }
@@ -94,18 +122,17 @@ impl Recorder {
         };
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         // One that is still being written is gone on with: its file doesn't tell its end yet.
-        let page = match pages.get(op).and_then(Weak::upgrade) {
-            Some(page) => {
+        let page = match pages.find(op) {
+            (Some(page), _) => {
                 page.reopen();
                 page
             }
             // Its types have no way to fail.
-            None => Page::new(self.path(op), serde_json::to_string(&header).unwrap_or_default()),
+            (None, is_new) => {
+                Page::new(self.path(op), serde_json::to_string(&header).unwrap_or_default(), is_new)
+            }
         };
-        if pages.len() >= MANY {
-            pages.retain(|_, page| page.strong_count() > 0);
-        }
-        pages.insert(op.clone(), Arc::downgrade(&page));
+        pages.add(op, &page);
         drop(pages);
         Arc::new(Recording { header, page, desk: self.scribe.desk(), state: Mutex::default() })
     }

@@ -3,8 +3,8 @@
 //!
 //! ```text
 //!   record ──► numbered, told to watchers, on the page ──┐
-//!   record ──► numbered, told to watchers, on the page ──┤ FIRST later a new file, LATER its other lines,
-//!   record ──► numbered, told to watchers, on the page ──┤ SOON if there are MUCH of them
+//!   record ──► numbered, told to watchers, on the page ──┤ LATER, or SOON if there is MUCH
+//!   record ──► numbered, told to watchers, on the page ──┤
 //!                                                        └──► write(2)
 //! ```
 //!
@@ -16,16 +16,12 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A recording's file is made so much later than its first event: a start waits for its shim then, and not
-/// for a processor.
-const FIRST: Duration = Duration::from_millis(5);
-
-/// What is recorded after that is on the disk so much later, at most. Most operations have ended by then.
+/// What is recorded is on the disk so much later, at most. Most operations have ended by then.
 const LATER: Duration = Duration::from_millis(40);
 
 /// So many bytes that wait are written sooner: as many as a start tells at once, and what they take to be written is
@@ -54,13 +50,17 @@ pub(crate) struct Page {
     /// Locked by whoever writes, for as long as that takes.
     file: Mutex<Option<File>>,
     lost: AtomicU64,
-    /// Whether something of it was written.
-    begun: AtomicBool,
+    /// There is no file yet, as far as the recorder knows: nothing to look up.
+    is_new: bool,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     lines: Vec<u8>,
+    /// The file's first line is at the begin of `lines`, in case that there is no file yet.
+    headed: bool,
+    /// It was so once: what comes now goes to the end of a file.
+    begun: bool,
     /// The number of the last line; absent until the first one is numbered.
     last: Option<u64>,
     /// It lies with the scribe already.
@@ -72,15 +72,10 @@ struct Waiting {
 }
 
 impl Page {
-    pub(crate) fn new(path: PathBuf, header: String) -> Arc<Self> {
-        Arc::new(Self {
-            path,
-            header,
-            waiting: Mutex::default(),
-            file: Mutex::default(),
-            lost: AtomicU64::new(0),
-            begun: AtomicBool::new(false),
-        })
+    /// A page for the file at `path`. `is_new`: there is none, for sure.
+    pub(crate) fn new(path: PathBuf, header: String, is_new: bool) -> Arc<Self> {
+        let (waiting, file, lost) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
+        Arc::new(Self { path, header, waiting, file, lost, is_new })
     }
 
     /// More will come after all.
@@ -102,12 +97,18 @@ impl Page {
     /// of the last one.
     pub(crate) fn add(self: &Arc<Self>, desk: &Desk, write: impl FnOnce(&mut Vec<u8>, &mut u64)) {
         let mut waiting = self.lock();
-        let before = waiting.lines.len();
         if waiting.lines.capacity() == 0 {
             waiting.lines = desk.sheet();
         }
+        if !std::mem::replace(&mut waiting.begun, true) {
+            waiting.headed = true;
+            waiting.lines.extend_from_slice(self.header.as_bytes());
+            waiting.lines.push(b'\n');
+        }
+        let before = waiting.lines.len();
         // They go on where the file ends, which an earlier daemon may have begun.
-        let mut last = waiting.last.unwrap_or_else(|| recorded(&self.path));
+        let known = waiting.last.or(self.is_new.then_some(0));
+        let mut last = known.unwrap_or_else(|| recorded(&self.path));
         write(&mut waiting.lines, &mut last);
         waiting.last = Some(last);
         if waiting.lines.len() > MOST {
@@ -118,7 +119,7 @@ impl Page {
         let patience = match (waiting.laid, much) {
             (_, true) if !std::mem::replace(&mut waiting.hurried, true) => SOON,
             (true, _) => return,
-            (false, _) => self.patience(),
+            (false, _) => LATER,
         };
         waiting.laid = true;
         drop(waiting);
@@ -131,21 +132,21 @@ impl Page {
     /// has ended finds all of it.
     pub(crate) fn close(&self, desk: &Desk) {
         self.lock().over = true;
-        desk.keep(self.write_out());
+        let sheet = self.write_out();
+        desk.clear(self, sheet);
     }
 
     /// Writes what waits, and gives back the memory that it lay in. Lines that the disk refuses are counted as lost.
     fn write_out(&self) -> Vec<u8> {
         // First the file: of two who write, the first has the earlier lines.
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let Waiting { mut lines, over, .. } = {
+        let Waiting { mut lines, headed, over, .. } = {
             let mut waiting = self.lock();
-            let Waiting { over, last, .. } = *waiting;
-            std::mem::replace(&mut *waiting, Waiting { over, last, ..Waiting::default() })
+            let Waiting { begun, over, last, .. } = *waiting;
+            std::mem::replace(&mut *waiting, Waiting { begun, over, last, ..Waiting::default() })
         };
-        self.begun.store(true, Ordering::Relaxed);
-        if !lines.is_empty() && self.write(&mut file, &lines).is_err() {
-            self.lose(count(&lines));
+        if !lines.is_empty() && self.write(&mut file, &lines, headed).is_err() {
+            self.lose(count(&lines) - u64::from(headed));
         }
         if over {
             *file = None;
@@ -154,23 +155,19 @@ impl Page {
         lines
     }
 
-    fn write(&self, file: &mut Option<File>, lines: &[u8]) -> io::Result<()> {
-        if file.is_none() {
-            let mut new = OpenOptions::new().append(true).create(true).open(&self.path)?;
-            if new.metadata()?.len() == 0 {
-                let text = [self.header.as_bytes(), b"\n", lines].concat();
-                new.write_all(&text)?;
-                *file = Some(new);
-                return Ok(());
-            }
-            *file = Some(new);
+    fn write(&self, file: &mut Option<File>, lines: &[u8], headed: bool) -> io::Result<()> {
+        if let Some(file) = file {
+            return file.write_all(lines);
         }
-        file.as_mut().map_or(Ok(()), |file| file.write_all(lines))
-    }
-
-    /// How long its lines may wait.
-    fn patience(&self) -> Duration {
-        if self.begun.load(Ordering::Relaxed) { LATER } else { FIRST }
+        let mut new = OpenOptions::new().append(true).create(true).open(&self.path)?;
+        let is_empty = new.metadata()?.len() == 0;
+        match (is_empty, headed) {
+            (true, true) | (false, false) => new.write_all(lines),
+            (true, false) => new.write_all(&[self.header.as_bytes(), b"\n", lines].concat()),
+            (false, true) => new.write_all(lines.get(self.header.len() + 1..).unwrap_or_default()),
+        }?;
+        *file = Some(new);
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -249,6 +246,15 @@ impl Desk {
     fn sheet(&self) -> Vec<u8> {
         let Self(Some(open)) = self else { return Vec::new() };
         open.0.lock().sheets.pop().unwrap_or_default()
+    }
+
+    /// A page that is over needs nobody to come back to it; its memory is taken back.
+    fn clear(&self, page: &Page, sheet: Vec<u8>) {
+        if let Self(Some(open)) = self {
+            let mut work = open.0.lock();
+            work.due.retain(|(_, laid)| !std::ptr::eq(&raw const **laid, page));
+            work.keep(sheet);
+        }
     }
 
     /// Takes memory back that is not needed any more.

@@ -2,7 +2,12 @@
 //!
 //! ```text
 //!   1180,41,40,init,4711,b,"kind":"mount.attach","fields":{…}}
-//!   1192,41,40,init,4711,e,=,"result":{"ok":true},"dur_ns":12}
+//!   .41,1192,12
+//!    │  │    └ it succeeded, in so many nanoseconds; or the rest of the line, from "result" on
+//!    │  t_ns
+//!    └ the end of step 41, told by who told its begin
+//!
+//!   1200,41,40,shim,4700,e,=,"result":{"ok":true},"dur_ns":20}
 //!   │    │  │  │    │    │ └ "=" is what the step's begin said; then the rest of the line, as it will be
 //!   │    │  │  │    │    └ begin, end, point or skip
 //!   t_ns span, parent, actor, pid
@@ -14,12 +19,12 @@
 //! What is the same in all lines of an operation, or in both of a step, is written by the reader: the daemon, whose
 //! code for that is warm, while each shim and each init would do it for the first time.
 
-use std::borrow::Cow;
 use std::io::{self, BufRead as _};
+use std::ops::Range;
 
-use crate::event::{Event, Evidence, Phase};
+use crate::event::{Event, Evidence, Outcome, Phase};
 use crate::fields::members;
-use crate::line::{actor, number};
+use crate::line::{DURATION, SUCCESS, actor, number};
 use crate::tracer::OpId;
 
 /// Evidence for a step whose end was told without it.
@@ -62,6 +67,9 @@ const AS_BEGUN: &[u8] = b"=";
 ///
 /// serde_json's, for a value that has no JSON; the events' types have all.
 pub(crate) fn write(event: &Event, out: &mut Vec<u8>) -> io::Result<()> {
+    if event.phase == Phase::End && event.written.is_begun() {
+        return write_end(event, out);
+    }
     number(out, "", event.t_ns);
     number(out, ",", event.span);
     number(out, ",", event.parent);
@@ -74,7 +82,7 @@ pub(crate) fn write(event: &Event, out: &mut Vec<u8>) -> io::Result<()> {
         Phase::Point => b",p,",
         Phase::Skip => b",s,",
     });
-    if event.phase == Phase::End && event.written.is_begun() {
+    if event.phase == Phase::End && event.written.is_begun_by_another() {
         out.extend_from_slice(AS_BEGUN);
     } else {
         members(&event.body, out)?;
@@ -82,27 +90,65 @@ pub(crate) fn write(event: &Event, out: &mut Vec<u8>) -> io::Result<()> {
     event.write_outcome(out)
 }
 
+/// Adds the end of a step whose begin was told by the same process.
+fn write_end(event: &Event, out: &mut Vec<u8>) -> io::Result<()> {
+    number(out, ".", event.span);
+    number(out, ",", event.t_ns);
+    let Event { result, dur_ns, reason, evidence, .. } = event;
+    if let (Some(result), Some(duration), None, []) = (result, dur_ns, reason, evidence.as_slice())
+        && *result == Outcome::success()
+    {
+        number(out, ",", *duration);
+        out.push(b'\n');
+        return Ok(());
+    }
+    event.write_outcome(out)
+}
+
 /// What is known of a writer's steps from one message to the next.
 #[derive(Debug, Default)]
 pub struct Unfinished {
-    /// Steps that have begun, the innermost last: their numbers, and what they are.
-    begun: Vec<Words<'static>>,
-    /// Evidence for ends that were not told yet.
-    proofs: Vec<Words<'static>>,
+    /// Steps that have begun, the innermost last.
+    begun: Vec<Begun>,
+    /// Evidence for ends that were not told yet: the numbers of their steps, and its text.
+    proofs: Vec<(u64, Vec<u8>)>,
 }
 
-/// A step's number, and what is known of it.
-type Words<'l> = (Cow<'l, [u8]>, Cow<'l, [u8]>);
-
-fn owned(words: Vec<Words<'_>>) -> Vec<Words<'static>> {
-    let own = |part: Cow<'_, [u8]>| Cow::Owned(part.into_owned());
-    words.into_iter().map(|(span, rest)| (own(span), own(rest))).collect()
+/// A step that has begun: its number, and what its lines have in common.
+#[derive(Debug)]
+struct Begun {
+    span: u64,
+    text: Common,
 }
 
-/// The last of them that is of the step `span`, taken out.
-fn taken<'l>(words: &mut Vec<Words<'l>>, span: &[u8]) -> Option<Cow<'l, [u8]>> {
-    let place = words.iter().rposition(|(of, _)| **of == *span)?;
-    Some(words.remove(place).1)
+/// Text of a line: who acts where, and what. It is copied only if the message with the end is another one.
+#[derive(Debug)]
+enum Common {
+    Here { who: Range<usize>, what: Range<usize> },
+    Kept { who: Vec<u8>, what: Vec<u8> },
+}
+
+impl Common {
+    fn who(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Here { who, .. } => out.extend_from_within(who.clone()),
+            Self::Kept { who, .. } => out.extend_from_slice(who),
+        }
+    }
+
+    fn what(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Here { what, .. } => out.extend_from_within(what.clone()),
+            Self::Kept { what, .. } => out.extend_from_slice(what),
+        }
+    }
+
+    fn keep(&mut self, out: &[u8]) {
+        if let Self::Here { who, what } = self {
+            let text = |range: &Range<usize>| out.get(range.clone()).unwrap_or_default().to_vec();
+            *self = Self::Kept { who: text(who), what: text(what) };
+        }
+    }
 }
 
 impl Unfinished {
@@ -125,51 +171,109 @@ impl Unfinished {
         mut next: impl FnMut() -> u64,
         out: &mut Vec<u8>,
     ) -> u64 {
-        let mut begun: Vec<Words<'_>> = std::mem::take(&mut self.begun);
-        let mut proofs: Vec<Words<'_>> = std::mem::take(&mut self.proofs);
         let mut lost = 0;
         for words in each(short) {
-            if let Some((span, evidence)) = words.strip_prefix(b"+").and_then(parted) {
-                proofs.push((span.into(), evidence.into()));
-                continue;
-            }
-            let Some(line) = Line::read(words) else {
+            if self.add(op, words, &mut next, out).is_none() {
                 lost += 1;
-                continue;
-            };
-            let Some(mut rest) = line.rest.strip_suffix(b"}") else {
-                lost += 1;
-                continue;
-            };
-            let mut body = Cow::default();
-            match line.phase {
-                Phase::Begin => begun.push((line.span.into(), rest.into())),
-                Phase::End => {
-                    let known = taken(&mut begun, line.span);
-                    if let Some(outcome) = rest.strip_prefix(AS_BEGUN) {
-                        let Some(known) = known else {
-                            lost += 1;
-                            continue;
-                        };
-                        (body, rest) = (known, outcome);
-                    }
-                }
-                Phase::Point | Phase::Skip => {}
             }
-            line.write_head(op, next(), out);
-            out.extend_from_slice(&body);
-            out.extend_from_slice(rest);
-            if line.phase == Phase::End
-                && let Some(evidence) = taken(&mut proofs, line.span)
-            {
-                out.extend_from_slice(b",\"evidence\":");
-                out.extend_from_slice(&evidence);
-            }
-            out.extend_from_slice(b"}\n");
         }
-        (self.begun, self.proofs) = (owned(begun), owned(proofs));
+        self.begun.iter_mut().for_each(|begun| begun.text.keep(out));
         lost
     }
+
+    /// Adds the line that a short one stands for; `None` if it can't be read.
+    fn add(
+        &mut self,
+        op: &str,
+        words: &[u8],
+        next: &mut impl FnMut() -> u64,
+        out: &mut Vec<u8>,
+    ) -> Option<()> {
+        if let Some((span, evidence)) = words.strip_prefix(b"+").and_then(parted) {
+            self.proofs.push((value(span)?, evidence.to_vec()));
+            return Some(());
+        }
+        if let Some((span, rest)) = words.strip_prefix(b".").and_then(parted) {
+            let ((t_ns, outcome), span) = (parted(rest)?, value(span)?);
+            let members = outcome.strip_suffix(b"}");
+            members.is_some().then_some(0).or_else(|| value(outcome))?;
+            let begun = self.begun(span)?;
+            write_times(next(), t_ns, out);
+            begun.who(out);
+            out.extend_from_slice(Phase::End.member());
+            begun.what(out);
+            match members {
+                Some(members) => {
+                    out.push(b',');
+                    out.extend_from_slice(members);
+                }
+                None => {
+                    out.extend_from_slice(SUCCESS);
+                    out.extend_from_slice(DURATION.as_bytes());
+                    out.extend_from_slice(outcome);
+                }
+            }
+            self.finish(span, out);
+            return Some(());
+        }
+        let line = Line::read(words)?;
+        let (rest, span) = (line.rest.strip_suffix(b"}")?, value(line.span)?);
+        let begun = if line.phase == Phase::End { self.begun(span) } else { None };
+        let outcome = rest.strip_prefix(AS_BEGUN).filter(|_| line.phase == Phase::End);
+        if outcome.is_some() && begun.is_none() {
+            return None;
+        }
+        write_times(next(), line.t_ns, out);
+        let before = out.len();
+        line.write_who(op, out);
+        let who = before..out.len();
+        out.extend_from_slice(line.phase.member());
+        let before = out.len();
+        match (begun, outcome) {
+            (Some(begun), Some(outcome)) => {
+                begun.what(out);
+                out.extend_from_slice(outcome);
+            }
+            _ => out.extend_from_slice(rest),
+        }
+        match line.phase {
+            Phase::Begin => {
+                let text = Common::Here { who, what: before..out.len() };
+                self.begun.push(Begun { span, text });
+                out.extend_from_slice(b"}\n");
+            }
+            Phase::End => self.finish(span, out),
+            Phase::Point | Phase::Skip => out.extend_from_slice(b"}\n"),
+        }
+        Some(())
+    }
+
+    /// Takes out what is known of a step whose end is told.
+    fn begun(&mut self, span: u64) -> Option<Common> {
+        let place = self.begun.iter().rposition(|begun| begun.span == span)?;
+        Some(self.begun.remove(place).text)
+    }
+
+    /// Adds the evidence for a step, and the end of its line.
+    fn finish(&mut self, span: u64, out: &mut Vec<u8>) {
+        if let Some(place) = self.proofs.iter().rposition(|(of, _)| *of == span) {
+            out.extend_from_slice(b",\"evidence\":");
+            out.extend_from_slice(&self.proofs.remove(place).1);
+        }
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// Adds a line's begin.
+fn write_times(seq: u64, t_ns: &[u8], out: &mut Vec<u8>) {
+    number(out, "{\"seq\":", seq);
+    out.extend_from_slice(b",\"t_ns\":");
+    out.extend_from_slice(t_ns);
+}
+
+/// The value of a number in text.
+fn value(digits: &[u8]) -> Option<u64> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// What stands before the first comma, and behind it.
@@ -204,10 +308,8 @@ impl<'l> Line<'l> {
         Some(Self { t_ns, span, parent, actor, pid, phase, rest: next()? })
     }
 
-    fn write_head(&self, op: &str, seq: u64, out: &mut Vec<u8>) {
-        number(out, "{\"seq\":", seq);
-        let parts: [(&[u8], &[u8]); 6] = [
-            (b",\"t_ns\":", self.t_ns),
+    fn write_who(&self, op: &str, out: &mut Vec<u8>) {
+        let parts: [(&[u8], &[u8]); 5] = [
             (b",\"op\":\"", op.as_bytes()),
             (b"\",\"span\":", self.span),
             (b",\"parent\":", self.parent),
@@ -218,7 +320,6 @@ impl<'l> Line<'l> {
             out.extend_from_slice(name);
             out.extend_from_slice(value);
         }
-        out.extend_from_slice(self.phase.member());
     }
 }
 
@@ -323,7 +424,8 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_counted() {
-        let lines = b"\n1,2,3\n1,2,3,init,4,x,}\n1,2,3,init,4,e,=}\n1,9,3,init,4,e,\"kind\":\"x\"";
-        assert_eq!(expanded(&mut Unfinished::default(), lines), (String::new(), 5));
+        let lines =
+            b"\n1,2,3\n1,2,3,init,4,x,}\n1,2,3,init,4,e,=}\n1,9,3,init,4,e,\"kind\":\"x\"\n.9,1,2\n.9,1,\n.9\n+x,[]";
+        assert_eq!(expanded(&mut Unfinished::default(), lines), (String::new(), 9));
     }
 }

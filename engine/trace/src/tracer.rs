@@ -219,7 +219,7 @@ impl Trace {
     pub fn adopt(&self, span: u64, began_ns: u64) -> Span {
         let inside = Self { span, ..self.clone() };
         let ended = self.operation.is_none();
-        let (body, written) = (Body::nothing(), Written::begun());
+        let (body, written) = (Body::nothing(), Written::begun_by_another());
         Span {
             inside,
             parent: self.span,

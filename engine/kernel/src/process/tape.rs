@@ -124,8 +124,10 @@ pub fn tape(usual: usize, memory: Option<BorrowedFd<'_>>) -> Result<(TapeWriter,
     let at = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<Shared>(), rights, flags, descriptor, 0) };
     let failed = at == libc::MAP_FAILED;
     check("mmap", "memory for events", if failed { -1 } else { 0 })?;
-    // Here and not in the child, if the memory is new: a start was measured to take a tenth of a millisecond longer when the child made them.
-    populate(at, usual);
+    if memory.is_none() {
+        // Here and not in the child: a start was measured to take a tenth of a millisecond longer when the child made them.
+        populate(at, usual);
+    }
     let at = NonNull::new(at.cast::<Shared>()).ok_or_else(|| crate::Error::Invalid {
         what: "address of a mapping",
         value: "0".to_owned(),

@@ -388,8 +388,9 @@ impl Server {
     fn runs(&mut self, index: usize) {
         let Some(proc) = self.procs.get_mut(index) else { return };
         proc.phase = Phase::Running;
-        // All that was on it has been sent on. Whoever hears that the program runs may lend its memory to the next.
-        proc.tape = None;
+        // All that was on it has been sent on. Whoever hears that the program runs may lend its memory to the next: nobody
+        // looks at it from here on. That it is unmapped is nothing to wait for.
+        let unmapped_later = proc.tape.take();
         if let Some((span, began_ns)) = proc.executing.take() {
             proc.trace.adopt(span, began_ns).ok();
             self.gathering.iter().for_each(|gathering| gathering.flush());
@@ -408,6 +409,7 @@ impl Server {
                 proc.streams.attach(client, wanted, &[]);
             }
         }
+        drop(unmapped_later);
     }
 
     /// Why the container could not be made or started: whoever waits hears it now,

@@ -40,6 +40,30 @@ fn a_file_has_a_header_and_an_event_a_line_numbered_without_gaps() {
 }
 
 #[test]
+fn an_operation_that_was_over_goes_on_where_its_file_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let new = || Recorder::new(folder.path(), "0.1.0", BTreeMap::new()).expect("a recorder");
+    let op = OpId::new();
+    let record = |recorder: &Recorder, op: &OpId| {
+        let recording = recorder.open(op);
+        trace(recording.clone(), op).point(signal(1));
+        recording.close();
+    };
+    let earlier = new();
+    record(&earlier, &op);
+    // More than are kept in mind.
+    for _ in 0..300 {
+        record(&earlier, &OpId::new());
+    }
+    record(&earlier, &op);
+    drop(earlier);
+    record(&new(), &op);
+    let text = fs::read_to_string(folder.path().join(format!("{op}.jsonl"))).expect("the file is there");
+    let numbers = text.lines().skip(1).map(|line| serde_json::from_str::<Event>(line).expect("an event").seq);
+    assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[test]
 fn lines_of_another_process_are_numbered_among_the_others() {
     let folder = tempfile::tempdir().expect("a folder");
     let recorder = Recorder::new(folder.path(), "0.1.0", BTreeMap::new()).expect("a recorder");
