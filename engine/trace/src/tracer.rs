@@ -217,19 +217,10 @@ impl Trace {
     /// in short, on their way to one reader, who has what the step is from its begin.
     #[must_use]
     pub fn adopt(&self, span: u64, began_ns: u64) -> Span {
-        let inside = Self { span, ..self.clone() };
-        let ended = self.operation.is_none();
-        let (body, written) = (Body::nothing(), Written::begun_by_another());
-        Span {
-            inside,
-            parent: self.span,
-            body,
-            written,
-            began_ns,
-            acted_ns: None,
-            evidence: Vec::new(),
-            ended,
-        }
+        let Some(operation) = &self.operation else { return Span::off(Body::nothing()) };
+        let mut event = self.event(operation, span, Phase::Begin, Body::nothing());
+        event.written = Written::begun_by_another();
+        self.span_of(Box::new(event), began_ns)
     }
 
     /// Records a thing that was observed, or done without being able to fail.
@@ -296,35 +287,30 @@ impl Trace {
         span.finish(result)
     }
 
-    fn next_begin(&self, operation: &Operation, body: Body) -> Event {
+    fn next_begin(&self, operation: &Operation, body: Body) -> Box<Event> {
         let span = operation.next_span.fetch_add(1, Ordering::Relaxed);
-        self.event(operation, span, Phase::Begin, body)
+        Box::new(self.event(operation, span, Phase::Begin, body))
     }
 
-    fn begun(&self, operation: &Operation, mut event: Event) -> Span {
+    fn begun(&self, operation: &Operation, mut event: Box<Event>) -> Span {
         // The clock is read after the gate: time spent looking around is not the act's.
         let began_ns = clock::now_ns();
         event.t_ns = began_ns.saturating_sub(operation.start_ns);
         event.written = if operation.sink.is_short() { Written::begun() } else { Written::of(&event.body) };
         operation.sink.record(&event);
-        Span {
-            inside: Self { span: event.span, ..self.clone() },
-            parent: self.span,
-            body: event.body,
-            written: event.written,
-            began_ns,
-            acted_ns: None,
-            evidence: Vec::new(),
-            ended: false,
-        }
+        self.span_of(event, began_ns)
+    }
+
+    fn span_of(&self, event: Box<Event>, began_ns: u64) -> Span {
+        let inside = Self { span: event.span, ..self.clone() };
+        Span { inside, step: Step::Told(event), began_ns, acted_ns: None, ended: false }
     }
 
     fn event(&self, operation: &Operation, span: u64, phase: Phase, body: Body) -> Event {
         let never_held = matches!(operation.hold, Hold::Never);
-        // When a step begins and ends is told by who begins and ends it.
+        // When a step begins is told by who begins it.
         let t_ns = match phase {
             Phase::Begin if never_held => 0,
-            Phase::End => 0,
             _ => clock::now_ns().saturating_sub(operation.start_ns),
         };
         // The reader of short lines knows the operation; the gate is told it.
@@ -378,30 +364,26 @@ impl Origin {
 #[derive(Debug)]
 pub struct Span {
     inside: Trace,
-    parent: u64,
-    body: Body,
-    /// The body's text, unless the body was changed since.
-    written: Written,
+    step: Step,
     began_ns: u64,
     /// When the act was over, if it was before the end is told.
     acted_ns: Option<u64>,
-    evidence: Vec<Evidence>,
     ended: bool,
+}
+
+/// What a step is.
+#[derive(Debug)]
+enum Step {
+    /// Nothing is told of it.
+    Silent(Body),
+    /// The event of its begin, which becomes that of its end. In a place of its own, so that the span is handed on
+    /// without it: a start has a hundred of them.
+    Told(Box<Event>),
 }
 
 impl Span {
     fn off(body: Body) -> Self {
-        let (inside, written) = (Trace::off(), Written::default());
-        Self {
-            inside,
-            parent: 0,
-            body,
-            written,
-            began_ns: 0,
-            acted_ns: None,
-            evidence: Vec::new(),
-            ended: true,
-        }
+        Self { inside: Trace::off(), step: Step::Silent(body), began_ns: 0, acted_ns: None, ended: true }
     }
 
     /// The place inside the step.
@@ -412,8 +394,13 @@ impl Span {
 
     /// What the step is, for filling in what only the act could tell (a size, a pid).
     pub fn body_mut(&mut self) -> &mut Body {
-        self.written = Written::default();
-        &mut self.body
+        match &mut self.step {
+            Step::Silent(body) => body,
+            Step::Told(event) => {
+                event.written = Written::default();
+                &mut event.body
+            }
+        }
     }
 
     /// The act is over: its end is told as of now, whenever that is. For evidence that nobody should
@@ -424,8 +411,8 @@ impl Span {
 
     /// Adds evidence, gathered only if it is recorded.
     pub fn evidence(&mut self, gather: impl FnOnce() -> Evidence) {
-        if self.inside.is_on() {
-            self.evidence.push(gather());
+        if let Step::Told(event) = &mut self.step {
+            event.evidence.push(gather());
         }
     }
 
@@ -457,20 +444,15 @@ impl Span {
     }
 
     fn record_end(&mut self, outcome: Outcome) {
-        let Some(operation) = &self.inside.operation else { return };
+        let (Some(operation), Step::Told(event)) = (&self.inside.operation, &mut self.step) else { return };
         self.ended = true;
-        let around = Trace { span: self.parent, ..self.inside.clone() };
-        // It isn't needed any more: an empty one takes its place.
-        let body = std::mem::replace(&mut self.body, Body::nothing());
-        let mut event = around.event(operation, self.inside.span, Phase::End, body);
         let ended_ns = self.acted_ns.unwrap_or_else(clock::now_ns);
+        event.phase = Phase::End;
         event.t_ns = ended_ns.saturating_sub(operation.start_ns);
         event.dur_ns = Some(ended_ns.saturating_sub(self.began_ns));
-        event.written = std::mem::take(&mut self.written);
         event.result = Some(outcome);
-        event.evidence = std::mem::take(&mut self.evidence);
         operation.hold.ended(event.span);
-        operation.sink.record(&event);
+        operation.sink.record(event);
     }
 }
 

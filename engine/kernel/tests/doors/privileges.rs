@@ -35,6 +35,8 @@ fn root_with_fourteen() {
     assert!(evidence.contains(&"CapBnd:\t00000000a80425fb".to_owned()), "{evidence:?}");
     let status = fs::read_to_string("/proc/self/status").unwrap();
     assert!(status.contains("Groups:\t1 2 \n"), "{status}");
+    let lines: Vec<_> = status.lines().filter(|line| line.starts_with("Cap")).collect();
+    assert_eq!(evidence, lines);
 }
 
 fn another_user() {
