@@ -89,7 +89,7 @@ impl Recorder {
         let mut recorder = Self { folder, engine, kernel, host, made, scribe, pages };
         let forgotten = recorder.list()?.pop();
         recorder.pages = Mutex::new(Pages { forgotten, ..Pages::default() });
-        recorder.prune();
+        prune(&recorder.folder);
         Ok(recorder)
     }
 
@@ -102,7 +102,7 @@ impl Recorder {
     /// Where the recording of an operation lies.
     #[must_use]
     pub fn path(&self, op: &OpId) -> PathBuf {
-        self.folder.join(format!("{op}.jsonl"))
+        path(&self.folder, op)
     }
 
     /// A new recording, or more of one that exists: an operation may go on after
@@ -110,7 +110,8 @@ impl Recorder {
     #[must_use]
     pub fn open(&self, op: &OpId) -> Arc<Recording> {
         if self.made.fetch_add(1, Ordering::Relaxed) % 256 == 255 {
-            self.prune();
+            let folder = self.folder.clone();
+            self.scribe.charge(Box::new(move || prune(&folder)));
         }
         let header = Header {
             schema: SCHEMA_VERSION,
@@ -148,24 +149,32 @@ impl Recorder {
     ///
     /// If the folder can't be read.
     pub fn list(&self) -> io::Result<Vec<OpId>> {
-        let mut ops = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let name = entry?.file_name();
-            if let Some(op) = name.to_str().and_then(|name| name.strip_suffix(".jsonl")).and_then(OpId::parse)
-            {
-                ops.push(op);
-            }
-        }
-        ops.sort_unstable();
-        Ok(ops)
+        list(&self.folder)
     }
+}
 
-    fn prune(&self) {
-        let Ok(ops) = self.list() else { return };
-        for op in ops.iter().take(ops.len().saturating_sub(KEEP)) {
-            // A file that stays is pruned the next time; nothing depends on it.
-            let _ = fs::remove_file(self.path(op));
+fn path(folder: &Path, op: &OpId) -> PathBuf {
+    folder.join(format!("{op}.jsonl"))
+}
+
+fn list(folder: &Path) -> io::Result<Vec<OpId>> {
+    let mut ops = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        if let Some(op) = name.to_str().and_then(|name| name.strip_suffix(".jsonl")).and_then(OpId::parse) {
+            ops.push(op);
         }
+    }
+    ops.sort_unstable();
+    Ok(ops)
+}
+
+/// Removes the oldest recordings that are too many.
+fn prune(folder: &Path) {
+    let Ok(ops) = list(folder) else { return };
+    for op in ops.iter().take(ops.len().saturating_sub(KEEP)) {
+        // A file that stays is pruned the next time; nothing depends on it.
+        let _ = fs::remove_file(path(folder, op));
     }
 }
 

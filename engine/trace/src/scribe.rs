@@ -205,6 +205,13 @@ impl Scribe {
         self.0.clone()
     }
 
+    /// Has something done that nobody waits for. Without a thread it is done at once.
+    pub(crate) fn charge(&self, chore: Chore) {
+        let Desk(Some(open)) = &self.0 else { return chore() };
+        open.0.lock().chores.0.push(chore);
+        open.0.changed.notify_one();
+    }
+
     /// Waits until all that was recorded before is written.
     pub(crate) fn settle(&self) {
         let Desk(Some(open)) = &self.0 else { return };
@@ -283,12 +290,25 @@ struct Heap {
     changed: Condvar,
 }
 
+/// Something else to be done by the thread.
+pub(crate) type Chore = Box<dyn FnOnce() + Send>;
+
+#[derive(Default)]
+struct Chores(Vec<Chore>);
+
+impl std::fmt::Debug for Chores {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} chores", self.0.len())
+    }
+}
+
 #[derive(Debug, Default)]
 struct Work {
     /// Pages with lines that wait, and when they are due.
     due: Vec<(Instant, Arc<Page>)>,
     /// Those who wait until everything is written.
     asks: Vec<SyncSender<()>>,
+    chores: Chores,
     /// Memory that was used, for the next.
     sheets: Vec<Vec<u8>>,
     /// When the thread looks again by itself; `None` if it rests until somebody wakes it.
@@ -305,10 +325,11 @@ impl Work {
     }
 }
 
-/// What is to be written now, and who waits for that.
+/// What is to be written now, who waits for that, and what is to be done then.
 struct Turn {
     due: Vec<Arc<Page>>,
     asks: Vec<SyncSender<()>>,
+    chores: Chores,
 }
 
 impl Heap {
@@ -323,10 +344,11 @@ impl Heap {
             let (all, now) = (work.over || !work.asks.is_empty(), Instant::now());
             let due: Vec<_> =
                 work.due.extract_if(.., |(at, _)| all || *at <= now).map(|(_, page)| page).collect();
-            if !due.is_empty() || !work.asks.is_empty() {
+            if !due.is_empty() || !work.asks.is_empty() || !work.chores.0.is_empty() {
                 // After this turn, it looks at what came meanwhile.
                 work.wakes_at = Some(now);
-                return Some(Turn { due, asks: std::mem::take(&mut work.asks) });
+                let (asks, chores) = (std::mem::take(&mut work.asks), std::mem::take(&mut work.chores));
+                return Some(Turn { due, asks, chores });
             }
             if work.over {
                 return None;
@@ -344,11 +366,12 @@ impl Heap {
 }
 
 fn work(heap: &Heap) {
-    while let Some(Turn { due, asks }) = heap.next() {
+    while let Some(Turn { due, asks, chores }) = heap.next() {
         for page in due {
             let sheet = page.write_out();
             heap.lock().keep(sheet);
         }
+        chores.0.into_iter().for_each(|chore| chore());
         for done in asks {
             // Who asked and left needs no answer.
             let _ = done.send(());

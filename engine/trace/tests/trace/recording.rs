@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use glassdock_trace::channel::Received;
 use glassdock_trace::gate::Hold;
+use glassdock_trace::recording::KEEP;
 use glassdock_trace::tracer::Origin;
 use glassdock_trace::{Actor, Channel, ChannelSink, Event, Header, OpId, Recorder, Sink, Trace, Unfinished};
 
@@ -61,6 +62,27 @@ fn an_operation_that_was_over_goes_on_where_its_file_ends() {
     let text = fs::read_to_string(folder.path().join(format!("{op}.jsonl"))).expect("the file is there");
     let numbers = text.lines().skip(1).map(|line| serde_json::from_str::<Event>(line).expect("an event").seq);
     assert_eq!(numbers.collect::<Vec<_>>(), [1, 2, 3]);
+}
+
+#[test]
+fn the_oldest_recordings_make_room() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let old = |number: usize| OpId::parse(&format!("{number:020x}")).expect("an id");
+    for number in 0..KEEP {
+        fs::write(folder.path().join(format!("{}.jsonl", old(number))), "").expect("a file");
+    }
+    let recorder = Recorder::new(folder.path(), "0.1.0", BTreeMap::new()).expect("a recorder");
+    let ops: Vec<OpId> = (0..256).map(|_| OpId::new()).collect();
+    for op in &ops {
+        let recording = recorder.open(op);
+        trace(recording.clone(), op).point(signal(1));
+        recording.close();
+    }
+    recorder.settle();
+    let left = recorder.list().expect("a list");
+    assert!((KEEP..=KEEP + 1).contains(&left.len()), "{}", left.len());
+    assert!(!left.contains(&old(0)) && left.contains(&old(KEEP - 1)));
+    assert!(ops.iter().all(|op| left.contains(op)));
 }
 
 #[test]
