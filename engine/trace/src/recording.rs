@@ -77,7 +77,7 @@ impl Recorder {
     ///
     /// # Errors
     ///
-    /// If the folder can't be made.
+    /// If the folder can't be made or read.
     pub fn new(folder: impl Into<PathBuf>, engine: &str, host: BTreeMap<String, String>) -> io::Result<Self> {
         let folder = folder.into();
         fs::create_dir_all(&folder).map_err(|error| {

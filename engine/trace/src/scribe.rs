@@ -130,10 +130,14 @@ impl Page {
 
     /// Nothing more will come: what there is is written, and the file closed. Who knows that an operation
     /// has ended finds all of it.
-    pub(crate) fn close(&self, desk: &Desk) {
+    pub(crate) fn close(self: &Arc<Self>, desk: &Desk) {
         self.lock().over = true;
         let sheet = self.write_out();
         desk.clear(self, sheet);
+        // Whoever has opened it again meanwhile counts on what was just cleared.
+        if self.lock().laid && !desk.lay(self, LATER) {
+            desk.keep(self.write_out());
+        }
     }
 
     /// Writes what waits, and gives back the memory that it lay in. Lines that the disk refuses are counted as lost.
