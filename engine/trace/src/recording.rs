@@ -110,8 +110,7 @@ impl Recorder {
     #[must_use]
     pub fn open(&self, op: &OpId) -> Arc<Recording> {
         if self.made.fetch_add(1, Ordering::Relaxed) % 256 == 255 {
-            let folder = self.folder.clone();
-            self.scribe.charge(Box::new(move || prune(&folder)));
+            self.scribe.prune(&self.folder);
         }
         let header = Header {
             schema: SCHEMA_VERSION,
@@ -170,7 +169,7 @@ fn list(folder: &Path) -> io::Result<Vec<OpId>> {
 }
 
 /// Removes the oldest recordings that are too many.
-fn prune(folder: &Path) {
+pub(crate) fn prune(folder: &Path) {
     let Ok(ops) = list(folder) else { return };
     for op in ops.iter().take(ops.len().saturating_sub(KEEP)) {
         // A file that stays is pruned the next time; nothing depends on it.

@@ -21,6 +21,8 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::recording::prune;
+
 /// What is recorded is on the disk so much later, at most. Most operations have ended by then.
 const LATER: Duration = Duration::from_millis(40);
 
@@ -209,10 +211,10 @@ impl Scribe {
         self.0.clone()
     }
 
-    /// Has something done that nobody waits for. Without a thread it is done at once.
-    pub(crate) fn charge(&self, chore: Chore) {
-        let Desk(Some(open)) = &self.0 else { return chore() };
-        open.0.lock().chores.0.push(chore);
+    /// Has the oldest recordings of `folder` removed that are too many. Without a thread it is done at once.
+    pub(crate) fn prune(&self, folder: &Path) {
+        let Desk(Some(open)) = &self.0 else { return prune(folder) };
+        open.0.lock().prune = Some(folder.to_owned());
         open.0.changed.notify_one();
     }
 
@@ -250,9 +252,7 @@ impl Desk {
         }
         true
     }
-}
 
-impl Desk {
     /// Memory for lines.
     fn sheet(&self) -> Vec<u8> {
         let Self(Some(open)) = self else { return Vec::new() };
@@ -294,25 +294,14 @@ struct Heap {
     changed: Condvar,
 }
 
-/// Something else to be done by the thread.
-pub(crate) type Chore = Box<dyn FnOnce() + Send>;
-
-#[derive(Default)]
-struct Chores(Vec<Chore>);
-
-impl std::fmt::Debug for Chores {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} chores", self.0.len())
-    }
-}
-
 #[derive(Debug, Default)]
 struct Work {
     /// Pages with lines that wait, and when they are due.
     due: Vec<(Instant, Arc<Page>)>,
     /// Those who wait until everything is written.
     asks: Vec<SyncSender<()>>,
-    chores: Chores,
+    /// Where old recordings are to be removed.
+    prune: Option<PathBuf>,
     /// Memory that was used, for the next.
     sheets: Vec<Vec<u8>>,
     /// When the thread looks again by itself; `None` if it rests until somebody wakes it.
@@ -329,11 +318,11 @@ impl Work {
     }
 }
 
-/// What is to be written now, who waits for that, and what is to be done then.
+/// What is to be written now, what is to be done then, and who waits for all that.
 struct Turn {
     due: Vec<Arc<Page>>,
+    prune: Option<PathBuf>,
     asks: Vec<SyncSender<()>>,
-    chores: Chores,
 }
 
 impl Heap {
@@ -348,11 +337,11 @@ impl Heap {
             let (all, now) = (work.over || !work.asks.is_empty(), Instant::now());
             let due: Vec<_> =
                 work.due.extract_if(.., |(at, _)| all || *at <= now).map(|(_, page)| page).collect();
-            if !due.is_empty() || !work.asks.is_empty() || !work.chores.0.is_empty() {
+            if !due.is_empty() || !work.asks.is_empty() || work.prune.is_some() {
                 // After this turn, it looks at what came meanwhile.
                 work.wakes_at = Some(now);
-                let (asks, chores) = (std::mem::take(&mut work.asks), std::mem::take(&mut work.chores));
-                return Some(Turn { due, asks, chores });
+                let (prune, asks) = (work.prune.take(), std::mem::take(&mut work.asks));
+                return Some(Turn { due, prune, asks });
             }
             if work.over {
                 return None;
@@ -370,12 +359,14 @@ impl Heap {
 }
 
 fn work(heap: &Heap) {
-    while let Some(Turn { due, asks, chores }) = heap.next() {
+    while let Some(Turn { due, prune: folder, asks }) = heap.next() {
         for page in due {
             let sheet = page.write_out();
             heap.lock().keep(sheet);
         }
-        chores.0.into_iter().for_each(|chore| chore());
+        if let Some(folder) = folder {
+            prune(&folder);
+        }
         for done in asks {
             // Who asked and left needs no answer.
             let _ = done.send(());

@@ -193,28 +193,8 @@ impl Unfinished {
             self.proofs.push((value(span)?, evidence.to_vec()));
             return Some(());
         }
-        if let Some((span, rest)) = words.strip_prefix(b".").and_then(parted) {
-            let ((t_ns, outcome), span) = (parted(rest)?, value(span)?);
-            let members = outcome.strip_suffix(b"}");
-            members.is_some().then_some(0).or_else(|| value(outcome))?;
-            let begun = self.begun(span)?;
-            write_times(next(), t_ns, out);
-            begun.who(out);
-            out.extend_from_slice(Phase::End.member());
-            begun.what(out);
-            match members {
-                Some(members) => {
-                    out.push(b',');
-                    out.extend_from_slice(members);
-                }
-                None => {
-                    out.extend_from_slice(SUCCESS);
-                    out.extend_from_slice(DURATION.as_bytes());
-                    out.extend_from_slice(outcome);
-                }
-            }
-            self.finish(span, out);
-            return Some(());
+        if let Some(end) = words.strip_prefix(b".") {
+            return self.add_end(end, next, out);
         }
         let line = Line::read(words)?;
         let (rest, span) = (line.rest.strip_suffix(b"}")?, value(line.span)?);
@@ -245,6 +225,34 @@ impl Unfinished {
             Phase::End => self.finish(span, out),
             Phase::Point | Phase::Skip => out.extend_from_slice(b"}\n"),
         }
+        Some(())
+    }
+
+    /// Adds the end of a step from its number, its time, and how it went.
+    fn add_end(&mut self, end: &[u8], next: &mut impl FnMut() -> u64, out: &mut Vec<u8>) -> Option<()> {
+        let (span, rest) = parted(end)?;
+        let ((t_ns, outcome), span) = (parted(rest)?, value(span)?);
+        let members = outcome.strip_suffix(b"}");
+        if members.is_none() && value(outcome).is_none() {
+            return None;
+        }
+        let begun = self.begun(span)?;
+        write_times(next(), t_ns, out);
+        begun.who(out);
+        out.extend_from_slice(Phase::End.member());
+        begun.what(out);
+        match members {
+            Some(members) => {
+                out.push(b',');
+                out.extend_from_slice(members);
+            }
+            None => {
+                out.extend_from_slice(SUCCESS);
+                out.extend_from_slice(DURATION.as_bytes());
+                out.extend_from_slice(outcome);
+            }
+        }
+        self.finish(span, out);
         Some(())
     }
 

@@ -101,13 +101,13 @@ pub fn tape_memory() -> Result<OwnedFd> {
     Ok(memory)
 }
 
-/// A new tape, in memory of its own or in what [`tape_memory`] has made and nobody else uses. The writer is to be moved into the body of [`super::clone_child`]: of its two copies,
-/// only the child's is written to. `usual`: as many bytes as it is going to take, most likely; memory for
-/// them is made at once, which is cheaper than page by page.
+/// A new tape, in memory of its own or in what [`tape_memory`] has made and nobody else uses. The writer is to be moved
+/// into the body of [`super::clone_child`]: of its two copies, only the child's is written to. `usual`: as many bytes as it
+/// is going to take, most likely; memory for them is made at once, which is cheaper than page by page.
 ///
 /// # Errors
 ///
-/// mmap(2)'s.
+/// Those of fstat(2) and mmap(2), and memory that was not made for a tape.
 pub fn tape(usual: usize, memory: Option<BorrowedFd<'_>>) -> Result<(TapeWriter, TapeReader)> {
     if let Some(memory) = memory {
         let length =
